@@ -1,0 +1,47 @@
+# Two commands are all a newcomer needs: `make repro` and `make test`.
+# Everything is installed into .venv, from requirements.txt, which pins every package with hashes.
+PYTHON ?= python3
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+# DVC runs `python -m stages.NAME`; this makes it the one of .venv.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+
+.PHONY: repro test lint lock install clean
+
+## repro: run the pipeline with DVC; only what changed runs
+repro: $(INSTALLED)
+	@dvc repro
+	@echo
+	@dvc metrics show
+	@echo "look at:  reports/evaluate/index.html   numbers and figures"
+	@echo "          data/pseudo_labels.parquet    the labels the student learned from"
+
+## test: run the tests
+test: $(INSTALLED)
+	@pytest
+
+## lint: check style and types
+lint: $(INSTALLED)
+	ruff check .
+	ruff format --check .
+	mypy
+
+install: $(INSTALLED)
+
+$(INSTALLED): requirements.txt requirements-uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0] + " (make PYTHON=python3.12 ...)" if sys.version_info < (3, 11) else 0)'
+	@echo "installing into $(VENV) (about 6 GB, most of it torch)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.txt
+	@$(VENV)/bin/uv pip sync --quiet --require-hashes requirements.txt requirements-uv.txt
+	@touch $@
+
+## lock: write requirements.txt anew from pyproject.toml
+lock: $(INSTALLED)
+	echo "uv" | uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header - -o requirements-uv.txt
+	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml --group dev -o requirements.txt
+
+## clean: remove what can be made again (not .venv)
+clean:
+	rm -rf .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
