@@ -1,0 +1,119 @@
+"""Scenes composed of scikit-learn's handwritten digits: real pictures, nothing to download."""
+
+import io
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from pydantic import Field
+from sklearn.datasets import load_digits
+
+from pipeline.datasets.rows import Rows
+from pipeline.params import Params
+
+N_CLASSES = 10
+# How many different digits a scene shows: 1 to 4, 2.5 on average.
+DIGITS_PER_SCENE = (1, 2, 3, 4)
+SHARE_OF_SCENES = (0.2, 0.3, 0.3, 0.2)
+# Source digits of one split never appear in another.
+SHARE_OF_DIGITS = {"train": 0.5, "val": 0.2, "test": 0.3}
+# A digit's side as a share of the scene's.
+SMALLEST, LARGEST = 0.22, 0.34
+MOST_DEGREES = 15.0
+NOISE = 22.0  # standard deviation, in grey levels of 255
+
+
+class DigitsParams(Params):
+    """`prepare.digits`: how many scenes, and how large."""
+
+    n_train: int = Field(ge=1)
+    n_val: int = Field(ge=1)
+    n_test: int = Field(ge=1)
+    size: int = Field(ge=16, le=512)
+
+
+def read(params: DigitsParams, seed: int) -> Rows:
+    """Compose the scenes: 10 classes, "0" to "9"; a label says that the digit appears.
+
+    Source: the 1,797 digits of `sklearn.datasets.load_digits` (8x8, UCI test set). RandomState
+    is used since its stream is frozen: a seed means the same scenes under every NumPy.
+    """
+    rng = np.random.RandomState(seed)
+    digits = load_digits()
+    sources = _divide(digits.target, rng)
+    image_ids: list[str] = []
+    splits: list[str] = []
+    pictures: list[bytes] = []
+    truth: list[npt.NDArray[np.bool_]] = []
+    for split, count in (("train", params.n_train), ("val", params.n_val), ("test", params.n_test)):
+        for number in range(count):
+            picture, shown = _scene(digits.images, sources[split], params.size, rng)
+            image_ids.append(f"{split}-{number:05d}")
+            splits.append(split)
+            pictures.append(_png(picture))
+            truth.append(shown)
+    classes = tuple(str(digit) for digit in range(N_CLASSES))
+    return Rows(classes, image_ids, splits, np.stack(truth), paths=None, pictures=pictures)
+
+
+def _divide(
+    target: npt.NDArray[np.int64], rng: np.random.RandomState
+) -> dict[str, list[npt.NDArray[np.int64]]]:
+    """Divide the source digits of each class between the splits."""
+    divided: dict[str, list[npt.NDArray[np.int64]]] = {split: [] for split in SHARE_OF_DIGITS}
+    for digit in range(N_CLASSES):
+        members = rng.permutation(np.flatnonzero(target == digit))
+        cuts = np.cumsum([round(len(members) * share) for share in SHARE_OF_DIGITS.values()])
+        for split, part in zip(SHARE_OF_DIGITS, np.split(members, cuts[:-1]), strict=True):
+            divided[split].append(part)
+    return divided
+
+
+def _scene(
+    glyphs: npt.NDArray[np.float64],
+    sources: list[npt.NDArray[np.int64]],
+    size: int,
+    rng: np.random.RandomState,
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    """Draw one scene, (size, size, 3) uint8: dark ink on light paper, both of random tint."""
+    shown = np.zeros(N_CLASSES, dtype=np.bool_)
+    paper = rng.uniform(200, 250, 3)
+    canvas = np.broadcast_to(paper, (size, size, 3)).copy()
+    n_digits = rng.choice(DIGITS_PER_SCENE, p=SHARE_OF_SCENES)
+    free = np.ones((size, size), dtype=np.bool_)
+    for digit in rng.choice(N_CLASSES, n_digits, replace=False):
+        glyph = glyphs[rng.choice(sources[digit])]
+        side = round(size * rng.uniform(SMALLEST, LARGEST))
+        stencil = _enlarge(glyph, side, rng.uniform(-MOST_DEGREES, MOST_DEGREES))
+        top, left = _place(free, side, rng)
+        window = np.s_[top : top + side, left : left + side]
+        ink = rng.uniform(0, 120, 3)
+        canvas[window] += stencil[:, :, None] * (ink - canvas[window])
+        free[window] = False
+        shown[digit] = True
+    canvas += rng.normal(0, NOISE, (size, size, 1))
+    return np.clip(np.rint(canvas), 0, 255).astype(np.uint8), shown
+
+
+def _enlarge(glyph: npt.NDArray[np.float64], side: int, degrees: float) -> npt.NDArray[np.float64]:
+    """Enlarge an 8x8 digit of 0..16 to (side, side) in 0..1, turned by some degrees."""
+    picture = Image.fromarray((glyph * (255 / 16)).astype(np.uint8))
+    picture = picture.resize((side, side), Image.Resampling.BICUBIC)
+    picture = picture.rotate(degrees, Image.Resampling.BILINEAR)
+    return np.asarray(picture, dtype=np.float64) / 255
+
+
+def _place(free: npt.NDArray[np.bool_], side: int, rng: np.random.RandomState) -> tuple[int, int]:
+    """Choose a corner (top, left); of a few tries the one that covers the least of others."""
+    corners = rng.randint(0, len(free) - side + 1, size=(12, 2))
+    covered = [
+        np.count_nonzero(~free[top : top + side, left : left + side]) for top, left in corners
+    ]
+    top, left = corners[int(np.argmin(covered))]
+    return int(top), int(left)
+
+
+def _png(picture: npt.NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format="PNG")
+    return buffer.getvalue()

@@ -1,0 +1,105 @@
+"""PASCAL VOC 2012 in its official layout."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.datasets.rows import Rows
+from pipeline.errors import InputError, some
+
+CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa",
+    "train", "tvmonitor",
+)  # fmt: skip
+# The official train part is divided into train and val; the official val part is the test
+# set, since the labels of the official test set are not public.
+PARTS = {"train": "train", "val": "test"}
+# VOCdevkit/VOC2012 is what the archive VOCtrainval_11-May-2012.tar holds.
+PLACES = ("VOCdevkit/VOC2012", "VOC2012", ".")
+
+
+def read(root: Path, classes: list[str] | None) -> Rows:
+    """Read ImageSets/Main/CLASS_{train,val}.txt, pictures in the order of their names.
+
+    In a class file 1 says present, -1 absent, 0 difficult; only 1 counts as positive, and
+    a picture is in if some class file says 1.
+
+    Args:
+        root: the folder that holds VOCdevkit, or VOC2012, or is VOC2012 itself.
+        classes: the classes to take, in this order; None takes all 20.
+
+    Raises:
+        InputError: the layout is not there, or a file of it says something else.
+
+    Source: Cole et al. 2021, the public code's preparation of VOC 2012.
+    """
+    chosen = tuple(classes) if classes else CLASSES
+    strange = [name for name in chosen if name not in CLASSES]
+    if strange:
+        raise InputError(f"prepare.classes = {strange[0]!r}: VOC 2012 has {', '.join(CLASSES)}")
+    place = _find(root)
+    image_ids: list[str] = []
+    splits: list[str] = []
+    truth: list[np.ndarray] = []
+    for part, split in PARTS.items():
+        names, labels = _read_part(root / place / "ImageSets" / "Main", part, chosen)
+        image_ids += names
+        splits += [split] * len(names)
+        truth.append(labels)
+    both = [name for name, count in Counter(image_ids).items() if count > 1]
+    if both:
+        raise InputError(
+            f"{root / place / 'ImageSets' / 'Main'}: {len(both)} pictures are in train and in "
+            f"val; should be in one of them: {some(both)}"
+        )
+    prefix = "" if place == "." else f"{place}/"
+    paths = [f"{prefix}JPEGImages/{name}.jpg" for name in image_ids]
+    return Rows(chosen, image_ids, splits, np.concatenate(truth), paths)
+
+
+def _find(root: Path) -> str:
+    for place in PLACES:
+        if (root / place / "ImageSets" / "Main").is_dir():
+            return place
+    looked = ", ".join(str(root / place / "ImageSets/Main") for place in PLACES)
+    raise InputError(
+        f"{root}: holds no VOC 2012; looked for {looked}; unpack VOCtrainval_11-May-2012.tar there"
+    )
+
+
+def _read_part(folder: Path, part: str, classes: tuple[str, ...]) -> tuple[list[str], np.ndarray]:
+    """Read the class files of an official part: names, sorted, and labels (n, C)."""
+    positive: dict[str, list[int]] = {}
+    for column, name in enumerate(classes):
+        path = folder / f"{name}_{part}.txt"
+        for picture in _read_class_file(path):
+            positive.setdefault(picture, []).append(column)
+    if not positive:
+        raise InputError(f"{folder}: no picture of {some(list(classes), 3)} in *_{part}.txt")
+    names = sorted(positive)
+    labels = np.zeros((len(names), len(classes)), dtype=np.bool_)
+    for row, name in enumerate(names):
+        labels[row, positive[name]] = True
+    return names, labels
+
+
+def _read_class_file(path: Path) -> list[str]:
+    """Return the pictures that the class file calls positive."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not UTF-8 text") from None
+    pictures = []
+    for number, line in enumerate(lines, start=1):
+        fields = line.split()
+        if not fields:
+            continue
+        if len(fields) != 2 or fields[1] not in ("-1", "0", "1"):
+            raise InputError(f"{path}: line {number}: {line!r}: should be a name and -1, 0 or 1")
+        if fields[1] == "1":
+            pictures.append(fields[0])
+    return pictures

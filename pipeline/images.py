@@ -1,0 +1,253 @@
+"""Pictures: read right whatever their mode, decoded once, kept as one uint8 array.
+
+No torch here: `prepare` only looks at the files.
+"""
+
+import hashlib
+import io
+import logging
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import PIL
+from PIL import ExifTags, Image, UnidentifiedImageError
+from tqdm.auto import tqdm
+
+from pipeline import tables
+from pipeline.errors import InputError, some
+from pipeline.tables import Index, RowNumbers
+
+log = logging.getLogger(__name__)
+
+Pictures = npt.NDArray[np.uint8]
+T = TypeVar("T")
+R = TypeVar("R")
+
+# A larger picture is refused before it is decoded. Pillow's own limit only warns between one
+# and two times its value, so it is switched off.
+MAX_PIXELS = 2**27
+Image.MAX_IMAGE_PIXELS = None
+
+WHITE = (255, 255, 255, 255)
+# What turns a picture upright, by its EXIF orientation; 1 is upright.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def data_root(wanted_by: str) -> Path:
+    """Return the folder that relative paths of pictures start from, from SPML_DATA_ROOT.
+
+    It comes from the environment and not from params.yaml, because it differs between
+    machines that should have equal results.
+
+    Raises:
+        InputError: the variable is not set, or is no folder.
+    """
+    value = os.environ.get("SPML_DATA_ROOT")
+    if not value:
+        raise InputError(
+            f"SPML_DATA_ROOT is not set, but {wanted_by} needs it: "
+            f"export SPML_DATA_ROOT=/the/folder/that/holds/the/pictures"
+        )
+    root = Path(value)
+    if not root.is_dir():
+        raise InputError(f"SPML_DATA_ROOT = {value!r}: should be a folder that exists")
+    return root
+
+
+# --- one picture -----------------------------------------------------------------------
+
+
+def decode(encoded: bytes) -> Image.Image:
+    """Decode a picture to 8-bit RGB, upright.
+
+    The EXIF orientation is applied; 16-bit grey is scaled to 8 bits, not clipped;
+    transparent parts show white, as on a page; CMYK and palettes are converted.
+
+    Raises:
+        ValueError: it cannot be decoded, or has more than MAX_PIXELS pixels.
+    """
+    try:
+        picture: Image.Image = Image.open(io.BytesIO(encoded))
+        width, height = picture.size
+        if width * height > MAX_PIXELS:
+            raise ValueError(f"{width} x {height} pixels, more than {MAX_PIXELS:,}")
+        # ImageOps.exif_transpose would write the EXIF back, which fails where that is malformed.
+        orientation = picture.getexif().get(ExifTags.Base.Orientation)
+        if orientation in UPRIGHT:
+            picture = picture.transpose(UPRIGHT[orientation])
+        return _to_rgb(picture)
+    except UnidentifiedImageError:
+        raise ValueError("no picture format known" if encoded else "empty file") from None
+    except Exception as error:  # on damaged files, Pillow's plugins raise nearly anything
+        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
+
+
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode == "RGB" and "transparency" not in picture.info:
+        return picture
+    if picture.mode == "I" or picture.mode.startswith("I;16"):
+        grey = np.asarray(picture, dtype=np.float64) / 257  # 65535 becomes 255
+        grey8 = np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+        return Image.fromarray(grey8).convert("RGB")
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, WHITE), picture)
+    return picture.convert("RGB")
+
+
+# --- looking at the files --------------------------------------------------------------
+
+
+def inspect(paths: list[str], verify: bool) -> tuple[npt.NDArray[np.int64], list[str | None]]:
+    """Look at every picture file, in parallel.
+
+    Args:
+        paths: posix paths, absolute or relative to the data root.
+        verify: whether to read and decode each; otherwise only its size is asked for.
+
+    Returns:
+        The sizes in bytes, and the sha256 hex digests (None without `verify`).
+
+    Raises:
+        InputError: pictures are missing or cannot be decoded; up to ten are named, with
+            the count.
+    """
+    root = data_root("the index")
+
+    def look(path: str) -> tuple[int, str | None, str | None]:
+        try:
+            if not verify:
+                return (root / path).stat().st_size, None, None
+            encoded = (root / path).read_bytes()
+            decode(encoded)
+            return len(encoded), hashlib.sha256(encoded).hexdigest(), None
+        except FileNotFoundError:
+            return -1, None, f"{path} (no such file)"
+        except OSError as error:
+            return -1, None, f"{path} ({error.strerror})"
+        except ValueError as error:
+            return -1, None, f"{path} ({error})"
+
+    looked = list(in_parallel(look, paths, "looking at the pictures"))
+    problems = [problem for _, _, problem in looked if problem is not None]
+    if problems:
+        raise InputError(
+            f"{root}: {len(problems)} of {len(paths)} pictures cannot be read: {some(problems)}"
+        )
+    return np.array([size for size, _, _ in looked], np.int64), [sha for _, sha, _ in looked]
+
+
+def fingerprints(pictures: list[bytes]) -> tuple[npt.NDArray[np.int64], list[str | None]]:
+    """Return the sizes in bytes and sha256 hex digests of encoded pictures."""
+    sizes = np.array([len(encoded) for encoded in pictures], np.int64)
+    return sizes, [hashlib.sha256(encoded).hexdigest() for encoded in pictures]
+
+
+def in_parallel(function: Callable[[T], R], items: Iterable[T], what: str) -> Iterable[R]:
+    """Map over items in order, on all cores, with a progress bar on a terminal.
+
+    Threads do: Pillow lets go of the interpreter's lock while it decodes.
+    """
+    items = list(items)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from tqdm(pool.map(function, items), what, len(items), disable=None, leave=False)
+
+
+# --- all pictures of a stage -----------------------------------------------------------
+
+
+def load(index: Index, rows: RowNumbers, size: int, embedded: Path) -> Pictures:
+    """Return pictures as one array, decoded once and kept on disk.
+
+    The array is a memory-mapped file below the cache folder (SPML_CACHE, else .cache), named
+    by what it holds: a second stage finds it there, and the operating system keeps in memory
+    what fits. Deleting the folder costs nothing but decoding again.
+
+    Args:
+        index: the index.
+        rows: which rows of it, in this order.
+        size: the side to resize to, in pixels; the aspect ratio is not kept (as in the papers).
+        embedded: images.parquet, for the pictures that have no file.
+
+    Returns:
+        (len(rows), size, size, 3) uint8, RGB, read-only.
+
+    Raises:
+        InputError: a picture is missing, cannot be decoded or is not the one that prepare saw.
+    """
+    kept = cache_folder() / "pictures" / f"{_key(index, rows, size)}.npy"
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tables.replacing(kept) as temporary:
+            _decode_all(index, rows, size, embedded, temporary)
+    pictures: Pictures = np.load(kept, mmap_mode="r")
+    return pictures
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be made again: SPML_CACHE, else .cache."""
+    return Path(os.environ.get("SPML_CACHE") or ".cache")
+
+
+def _key(index: Index, rows: RowNumbers, size: int) -> str:
+    digest = hashlib.sha256(f"{size} {PIL.__version__}".encode())
+    for row in rows:
+        what = index.sha256[row] or f"{index.paths[row]} {index.sizes[row]}"
+        digest.update(f"\n{what}".encode())
+    return digest.hexdigest()[:32]
+
+
+def _changed(index: Index, row: int, encoded: bytes) -> bool:
+    """Say whether a picture is another than prepare saw, by its hash where that is known."""
+    known = index.sha256[row]
+    if known is not None:
+        return hashlib.sha256(encoded).hexdigest() != known
+    return bool(0 <= index.sizes[row] != len(encoded))
+
+
+def _decode_all(index: Index, rows: RowNumbers, size: int, embedded: Path, path: Path) -> None:
+    has_file = index.paths[rows[0]] is not None
+    root = data_root("the index") if has_file else None
+    encoded = [] if has_file else tables.read_images(embedded, index.ids(rows))
+    pictures = np.lib.format.open_memmap(
+        path, mode="w+", dtype=np.uint8, shape=(len(rows), size, size, 3)
+    )
+
+    def fill(position: int) -> str | None:
+        row = rows[position]
+        name = index.paths[row] if has_file else index.image_ids[row]
+        try:
+            data = (root / str(name)).read_bytes() if root is not None else encoded[position]
+            if _changed(index, row, data):
+                return f"{name} (has changed since prepare: run `dvc repro -f prepare`)"
+            picture = decode(data)
+        except FileNotFoundError:
+            return f"{name} (no such file)"
+        except (OSError, ValueError) as error:
+            return f"{name} ({error})"
+        if picture.size != (size, size):
+            picture = picture.resize((size, size), Image.Resampling.BILINEAR)
+        pictures[position] = np.asarray(picture)
+        return None
+
+    done = in_parallel(fill, range(len(rows)), "decoding the pictures")
+    problems = [problem for problem in done if problem is not None]
+    if problems:
+        raise InputError(
+            f"{root or embedded}: {len(problems)} of {len(rows)} pictures cannot be read: "
+            f"{some(problems)}"
+        )
+    pictures.flush()

@@ -1,0 +1,106 @@
+"""A section of params.yaml becomes a typed, frozen object.
+
+Defaults live in params.yaml alone; a class here or elsewhere never has one. The class of
+a section stands in the module that uses it, so that a knob of the student does not belong
+to the code that a teacher's result depends on.
+"""
+
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from pipeline.errors import InputError
+
+
+class Params(BaseModel):
+    """A section of params.yaml: frozen, strictly typed, no unknown keys, every number finite."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+Section = TypeVar("Section", bound=Params)
+
+
+def read_section(path: Path, name: str, section: type[Section]) -> Section:
+    """Read the section `name` of the YAML file at `path`.
+
+    Raises:
+        InputError: the file is missing or no YAML, the section is missing, or a key of
+            it is unknown, missing, of the wrong type or out of range.
+    """
+    values = _read_yaml(path)
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: should hold sections, one per stage")
+    if name not in values:
+        raise InputError(f"{path}: section {name!r} is missing")
+    if not isinstance(values[name], dict):
+        raise InputError(f"{path}: {name} = {values[name]!r}: should be a section with keys")
+    try:
+        return section.model_validate(values[name])
+    except ValidationError as error:
+        problems = "; ".join(_describe(section, name, detail) for detail in error.errors())
+        raise InputError(f"{path}: {problems}") from None
+
+
+def _read_yaml(path: Path) -> Any:
+    # ruamel reads YAML 1.2, where 1e-4 is a number; PyYAML would give the string "1e-4".
+    try:
+        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run from the folder that holds it") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not UTF-8 text") from None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f" line {mark.line + 1}:" if mark is not None else ""
+        raise InputError(f"{path}:{where} {' '.join(str(error.problem).split())}") from None
+    except (YAMLError, ValueError) as error:  # ValueError: a date like 2025-13-45
+        raise InputError(f"{path}: {' '.join(str(error).split())}") from None
+
+
+def _describe(section: type[Params], name: str, detail: ErrorDetails) -> str:
+    key = ".".join([name, *(str(part) for part in detail["loc"])])
+    if detail["type"] == "missing":
+        return f"{key}: is missing"
+    if detail["type"] in ("extra_forbidden", "invalid_key"):
+        return f"{key}: unknown key"
+    # "Input should be less than 1" and "Value error, must ..." read on from key and value.
+    message = detail["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    if detail["type"] == "model_type":
+        message = "should be a section with keys"
+    elif detail["type"] == "bool_type":
+        message = "should be true or false"
+    elif detail["type"] != "value_error":
+        message = _allowed_numbers(section, detail["loc"]) or message
+    return f"{key} = {detail['input']!r}: {message}"
+
+
+def _allowed_numbers(section: type[Params], loc: tuple[int | str, ...]) -> str:
+    """Say what the bounded field that `loc` leads to takes; "" if that is no such field.
+
+    As in "should be a whole number >= 1" or "should be a number >= 0, or null".
+    """
+    field = None
+    model: Any = section
+    for part in loc:
+        field = model.model_fields.get(part) if hasattr(model, "model_fields") else None
+        if field is None:
+            return ""
+        model = field.annotation
+    signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+    bounds = [
+        f"{sign} {getattr(constraint, bound)}"
+        for constraint in (field.metadata if field else [])
+        for bound, sign in signs.items()
+        if hasattr(constraint, bound)
+    ]
+    if field is None or not bounds:
+        return ""
+    types = get_args(field.annotation) or (field.annotation,)
+    number = "a number" if float in types else "a whole number"
+    null = ", or null" if type(None) in types else ""
+    return f"should be {number} {' and '.join(bounds)}{null}"
