@@ -1,0 +1,89 @@
+"""What is reported in the end: test mAP of both models, and how right the pseudo-labels are."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.metrics import average_precisions, pseudo_label_quality, ratio
+from pipeline.tables import BoolMatrix, Index, Probs, PseudoLabels
+
+Metrics = dict[str, float | int | None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The numbers of a run.
+
+    Attributes:
+        metrics: flat; mAP in percent, precision and recall as shares.
+        teacher_aps: (C,) test AP in percent, NaN for a class without positives.
+        student_aps: (C,) the same.
+        per_class: the columns of the per-class table.
+    """
+
+    metrics: Metrics
+    teacher_aps: npt.NDArray[np.float64]
+    student_aps: npt.NDArray[np.float64]
+    per_class: dict[str, list[object]]
+
+
+def evaluate(
+    index: Index,
+    train_truth: BoolMatrix,
+    test_truth: BoolMatrix,
+    teacher_probs: Probs,
+    student_probs: Probs,
+    pseudo: PseudoLabels,
+    val_map: dict[str, float],
+) -> Evaluation:
+    """Compare the models on the test pictures, and the pseudo-labels with the hidden truth.
+
+    Args:
+        index: the index.
+        train_truth: (N_train, C) complete labels.
+        test_truth: (N_test, C) complete labels.
+        teacher_probs: (N_test, C) the teacher's scores of the test pictures.
+        student_probs: (N_test, C) the student's.
+        pseudo: the pseudo-labels of the train pictures.
+        val_map: the val mAP of the best epoch, in percent, of "teacher" and "student".
+    """
+    aps = {
+        "teacher": average_precisions(test_truth, teacher_probs),
+        "student": average_precisions(test_truth, student_probs),
+    }
+    targets = index.targets[index.rows("train")]
+    quality = pseudo_label_quality(pseudo.labels, targets, train_truth)
+    total = {name: int(counts.sum()) for name, counts in quality.items()}
+    metrics: Metrics = {}
+    for name, of_classes in aps.items():
+        # As in the papers' code, a class without any test positive counts 0.
+        metrics[f"{name}.mAP"] = round(float(np.nan_to_num(of_classes).mean()), 4)
+        metrics[f"{name}.val_mAP"] = round(val_map[name], 4)
+    metrics |= {
+        "classes_evaluated": int(test_truth.any(axis=0).sum()),
+        "pseudo_labels.precision": _rounded(ratio(total["right"], total["added"])),
+        "pseudo_labels.recall": _rounded(ratio(total["right"], total["hidden"])),
+        "pseudo_labels.positives_per_image": round(float(pseudo.labels.sum(axis=1).mean()), 4),
+        "truth.positives_per_image": round(float(train_truth.sum(axis=1).mean()), 4),
+    }
+    per_class: dict[str, list[object]] = {
+        "class": list(index.classes),
+        "test_positives": test_truth.sum(axis=0).tolist(),
+        "teacher_AP": [_rounded(ap) for ap in aps["teacher"].tolist()],
+        "student_AP": [_rounded(ap) for ap in aps["student"].tolist()],
+        "observed": (targets == 1).sum(axis=0).tolist(),
+        "added": quality["added"].tolist(),
+        "precision": [_rounded(ratio(*n)) for n in _pairs(quality["right"], quality["added"])],
+        "recall": [_rounded(ratio(*n)) for n in _pairs(quality["right"], quality["hidden"])],
+    }
+    return Evaluation(metrics, aps["teacher"], aps["student"], per_class)
+
+
+def _pairs(parts: npt.NDArray[np.int64], wholes: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
+    return list(zip(parts.tolist(), wholes.tolist(), strict=True))
+
+
+def _rounded(value: float | None) -> float | None:
+    """Round for reading; None where there is nothing to report."""
+    return None if value is None or np.isnan(value) else round(value, 4)

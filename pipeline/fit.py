@@ -1,0 +1,269 @@
+"""The one training loop, for teacher and student."""
+
+import hashlib
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from pydantic import Field
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
+from tqdm.auto import tqdm
+
+from pipeline import images, models
+from pipeline.augment import DICE, AugmentParams, augment
+from pipeline.curves import Epoch
+from pipeline.errors import InputError
+from pipeline.images import Pictures
+from pipeline.metrics import mean_average_precision
+from pipeline.models import Classifier, ModelParams
+from pipeline.params import Params
+from pipeline.score import Precision, choose_device, describe_device, predict, to_device
+from pipeline.tables import BoolMatrix, Index
+
+log = logging.getLogger(__name__)
+
+
+class FitParams(Params):
+    """`train_teacher.fit` and `train_student.fit`: the recipe."""
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    optimizer: Literal["adam", "adamw", "sgd"]
+    lr: float = Field(gt=0)
+    head_lr_multiplier: float = Field(gt=0)
+    momentum: float = Field(ge=0, lt=1)
+    weight_decay: float = Field(ge=0)
+    schedule: Literal["constant", "one_cycle", "cosine"]
+    early_stop_drop: float | None = Field(ge=0)
+    precision: Precision
+
+
+class TrainParams(Params):
+    """What the sections train_teacher and train_student have in common."""
+
+    seed: int = Field(ge=0, lt=2**32)
+    model: ModelParams
+    fit: FitParams
+    augment: AugmentParams
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model in the state of its best epoch, and what led there."""
+
+    model: Classifier
+    history: list[Epoch]
+    best: Epoch
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Pictures and targets beside them; a batch is an array of row numbers into both."""
+
+    pictures: Pictures
+    targets: Tensor
+    val_pictures: Pictures
+    val_labels: BoolMatrix
+
+
+def train(
+    name: str, params: TrainParams, index: Index, targets: np.ndarray, loss: nn.Module,
+    embedded: Path,
+) -> Trained | None:  # fmt: skip
+    """Train a model on the train pictures and return it as it was after its best epoch.
+
+    The best epoch is the first of highest mAP on the val labels of the index. After every
+    epoch the state is kept in the cache folder, under a name made of all that the result
+    depends on, so that a run that was killed goes on where it was, and a changed one starts
+    anew. All random numbers of an epoch follow from the seed and its number: a resumed run
+    gives what an undisturbed one would have given.
+
+    Args:
+        name: the section of params.yaml, for messages.
+        params: the recipe.
+        index: the index.
+        targets: (N_train, C) in the order of the index's train rows; passed to the loss.
+        loss: called with logits (B, C) and targets (B, C), returns a scalar.
+        embedded: images.parquet, for pictures that have no file.
+
+    Returns:
+        The trained model; None in the helper processes of a run on several devices.
+
+    Raises:
+        InputError: pictures or weights cannot be read; the loss is not finite.
+    """
+    fabric = choose_device(params.fit.precision)
+    if fabric.is_global_zero:
+        log.info("device: %s", describe_device(fabric, params.fit.precision))
+    torch.manual_seed(params.seed)
+    model = models.build(params.model, index.classes)
+    size = params.model.input_size
+    val = index.rows("val")
+    data = _Data(
+        pictures=images.load(index, index.rows("train"), size, embedded),
+        targets=fabric.to_device(torch.from_numpy(targets)),
+        val_pictures=images.load(index, val, size, embedded),
+        val_labels=index.labels[val],
+    )
+    checkpoint = images.cache_folder() / "resume" / f"{name}-{_key(params, index, targets)}.ckpt"
+    history, best_state = _fit(fabric, name, params, model, loss, data, checkpoint)
+    if not fabric.is_global_zero:
+        return None
+    checkpoint.unlink(missing_ok=True)
+    model.load_state_dict(best_state)
+    return Trained(model, history, _best(history))
+
+
+def _fit(
+    fabric: Fabric, name: str, params: TrainParams, model: Classifier, loss: nn.Module,
+    data: _Data, checkpoint: Path,
+) -> tuple[list[Epoch], dict[str, Tensor]]:  # fmt: skip
+    recipe = params.fit
+    n_batches = len(_batches(np.arange(len(data.pictures)), recipe.batch_size, fabric.world_size))
+    optimizer = _optimizer(model, recipe)
+    schedule = _schedule(optimizer, recipe, n_batches)
+    loss = loss.to(fabric.device)
+    wrapped, wrapped_optimizer = fabric.setup(model, optimizer)
+    history: list[Epoch] = []
+    best_state: dict[str, Tensor] = {}
+    state: dict[str, Any] = {
+        "model": wrapped, "optimizer": wrapped_optimizer, "schedule": schedule, "loss": loss,
+        "history": [], "best_state": best_state,
+    }  # fmt: skip
+    if checkpoint.exists():
+        fabric.load(checkpoint, state)
+        history = [Epoch(**epoch) for epoch in state["history"]]
+        best_state = state["best_state"]
+        log.info("going on after epoch %d", len(history))
+
+    while len(history) < recipe.epochs and not _should_stop(history, recipe.early_stop_drop):
+        epoch = len(history) + 1
+        lr = float(schedule.get_last_lr()[0])
+        mean_loss = _one_epoch(
+            fabric, name, epoch, params, wrapped, loss, wrapped_optimizer, schedule, data
+        )
+        probs = predict(fabric, wrapped, data.val_pictures, 4 * recipe.batch_size)
+        history.append(Epoch(epoch, mean_loss, lr, mean_average_precision(data.val_labels, probs)))
+        if _best(history) is history[-1]:
+            best_state = {key: value.cpu().clone() for key, value in model.state_dict().items()}
+        if fabric.is_global_zero:
+            log.info(
+                "epoch %d/%d  loss %.4f  val mAP %.2f", epoch, recipe.epochs, mean_loss,
+                history[-1].val_mAP,
+            )  # fmt: skip
+        state |= {"history": [asdict(done) for done in history], "best_state": best_state}
+        _keep(fabric, checkpoint, state)
+    return history, best_state
+
+
+def _one_epoch(
+    fabric: Fabric, name: str, epoch: int, params: TrainParams, model: nn.Module,
+    loss: nn.Module, optimizer: Optimizer, schedule: LRScheduler, data: _Data,
+) -> float:  # fmt: skip
+    """Take every training picture once; return the mean loss over pictures."""
+    # The order, the augmentation and the dropout of an epoch depend on nothing before it.
+    rng = np.random.default_rng((params.seed, epoch))
+    torch.manual_seed(int(rng.integers(2**62)) + fabric.global_rank)
+    order = rng.permutation(len(data.pictures))
+    dice = rng.random((len(order), DICE), dtype=np.float32)
+    model.train()
+    total = 0.0
+    batches = _batches(order, params.fit.batch_size, fabric.world_size)
+    bar = tqdm(batches, f"epoch {epoch}/{params.fit.epochs}", disable=None, leave=False)
+    for step, batch in enumerate(bar, start=1):
+        rows = batch[fabric.global_rank :: fabric.world_size]
+        pictures = to_device(data.pictures, rows, fabric)
+        chance = fabric.to_device(torch.from_numpy(dice[rows]))
+        targets = data.targets[torch.from_numpy(rows).to(data.targets.device)]
+        logits = model(augment(pictures, params.augment, chance))
+        value = loss(logits, targets)
+        if not torch.isfinite(value):
+            raise InputError(
+                f"{name}: the loss is {value.item()} in epoch {epoch}, step {step}, at a learning "
+                f"rate of {schedule.get_last_lr()[0]:.3g}; {name}.fit.lr = {params.fit.lr} should "
+                f"be lower"
+            )
+        optimizer.zero_grad()
+        # DDP averages over processes; this makes it the mean over the batch's pictures.
+        fabric.backward(value * (len(rows) * fabric.world_size / len(batch)))
+        optimizer.step()
+        schedule.step()
+        total += value.item() * len(rows)
+        bar.set_postfix(loss=f"{value.item():.4f}")
+    summed: Any = fabric.all_reduce(torch.tensor(total, dtype=torch.float64), reduce_op="sum")
+    return float(summed) / len(order)
+
+
+def _batches(order: np.ndarray, batch_size: int, world_size: int) -> list[np.ndarray]:
+    """Cut an order into batches; a remainder of one picture a process joins the one before.
+
+    Batch norm cannot take a batch of one, and a process cannot do without any picture.
+    """
+    starts = list(range(0, len(order), batch_size))
+    if len(starts) > 1 and len(order) - starts[-1] < 2 * world_size <= batch_size:
+        starts.pop()
+    return np.split(order, starts[1:])
+
+
+def _optimizer(model: Classifier, recipe: FitParams) -> Optimizer:
+    head = {id(parameter) for parameter in model.head.parameters()}
+    groups = [
+        {"params": [p for p in model.parameters() if id(p) not in head], "lr": recipe.lr},
+        {"params": list(model.head.parameters()), "lr": recipe.lr * recipe.head_lr_multiplier},
+    ]
+    if recipe.optimizer == "sgd":
+        return SGD(groups, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    kind = Adam if recipe.optimizer == "adam" else AdamW
+    return kind(groups, weight_decay=recipe.weight_decay)
+
+
+def _schedule(optimizer: Optimizer, recipe: FitParams, n_batches: int) -> LRScheduler:
+    steps = recipe.epochs * n_batches
+    if recipe.schedule == "one_cycle":
+        peaks = [group["lr"] for group in optimizer.param_groups]
+        # The momentum stays what the recipe says.
+        return OneCycleLR(optimizer, peaks, total_steps=max(steps, 2), cycle_momentum=False)
+    if recipe.schedule == "cosine":
+        return CosineAnnealingLR(optimizer, T_max=steps)
+    return LambdaLR(optimizer, lambda step: 1.0)
+
+
+def _best(history: list[Epoch]) -> Epoch:
+    """Return the first epoch of highest val mAP."""
+    return max(history, key=lambda epoch: epoch.val_mAP)
+
+
+def _should_stop(history: list[Epoch], drop: float | None) -> bool:
+    """Tell whether the last epoch fell too far below the best one before it.
+
+    With a drop of 0 the first epoch that does not improve stops (Zhou 2022); with 2 or 3 the
+    first that is more than that many points of mAP below the best (Chen 2024, Kim 2022).
+    """
+    if drop is None or len(history) < 2:
+        return False
+    fall = max(epoch.val_mAP for epoch in history[:-1]) - history[-1].val_mAP
+    return fall >= 0 if drop == 0 else fall > drop
+
+
+def _keep(fabric: Fabric, checkpoint: Path, state: dict[str, Any]) -> None:
+    """Write the checkpoint so that a kill leaves the old one or the new one."""
+    temporary = checkpoint.with_suffix(".tmp")
+    fabric.save(temporary, state)
+    if fabric.is_global_zero:
+        temporary.replace(checkpoint)
+
+
+def _key(params: TrainParams, index: Index, targets: np.ndarray) -> str:
+    """Return a name for all that the result depends on: params, data, code, torch."""
+    digest = hashlib.sha256(f"{params.model_dump_json()} {torch.__version__}".encode())
+    digest.update(repr((index.image_ids, index.sha256, index.classes)).encode())
+    digest.update(index.splits.tobytes() + index.labels.tobytes() + targets.tobytes())
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,89 @@
+"""The device, and a model's probabilities of pictures, in their order."""
+
+import os
+from typing import Literal
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from pipeline.augment import to_float
+from pipeline.errors import InputError
+from pipeline.images import Pictures
+from pipeline.tables import Probs
+
+Precision = Literal["32", "bf16"]
+
+_FABRIC_PRECISION: dict[Precision, Literal["32-true", "bf16-mixed"]] = {
+    "32": "32-true",
+    "bf16": "bf16-mixed",
+}
+
+
+def choose_device(precision: Precision) -> Fabric:
+    """Take the GPU when there is one, else the CPU.
+
+    The environment variable SPML_DEVICES takes several GPUs, each with a process of its own.
+    It is not a parameter: it should not change a result, so it should not invalidate one.
+
+    Raises:
+        InputError: SPML_DEVICES is not a number of devices.
+    """
+    value = os.environ.get("SPML_DEVICES", "1")
+    if not value.isdecimal() or int(value) < 1:
+        raise InputError(f"SPML_DEVICES = {value!r}: should be a number of devices, 1 or more")
+    # Without this cuDNN picks its algorithms by timing them, and runs differ.
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    fabric = Fabric(accelerator="auto", devices=int(value), precision=_FABRIC_PRECISION[precision])
+    fabric.launch()
+    return fabric
+
+
+def describe_device(fabric: Fabric, precision: Precision) -> str:
+    """Say in a few words what the work runs on."""
+    bits = {"32": "32-bit", "bf16": "bf16"}[precision]
+    if fabric.device.type == "cuda":
+        name = torch.cuda.get_device_name(fabric.device)
+        return f"{fabric.world_size} x {name} (CUDA {torch.version.cuda}), {bits}"
+    if fabric.device.type == "cpu":
+        return f"CPU, {torch.get_num_threads()} threads, {bits}"
+    return f"{fabric.device.type.upper()}, {bits}"
+
+
+def to_device(pictures: Pictures, rows: np.ndarray, fabric: Fabric) -> Tensor:
+    """Return some pictures, (B, H, W, 3) uint8, on the device."""
+    batch = torch.from_numpy(pictures[rows])
+    if fabric.device.type == "cuda":
+        return batch.pin_memory().to(fabric.device, non_blocking=True)
+    return batch.to(fabric.device)
+
+
+@torch.inference_mode()
+def predict(fabric: Fabric, model: nn.Module, pictures: Pictures, batch_size: int) -> Probs:
+    """Return the probabilities of all pictures, (N, C) float32, in evaluation mode.
+
+    Args:
+        fabric: what `choose_device` returned.
+        model: set up by fabric; left in evaluation mode.
+        pictures: (N, H, W, 3) uint8, H and W as the model takes them.
+        batch_size: pictures at a time.
+    """
+    model.eval()
+    # With several processes each takes a run of rows; the longest run sets the size of what
+    # is exchanged, and the padding of the others is cut off again.
+    runs = np.array_split(np.arange(len(pictures)), fabric.world_size)
+    mine = runs[fabric.global_rank]
+    batches = [mine[at : at + batch_size] for at in range(0, len(mine), batch_size)]
+    bar = tqdm(batches, "scoring", disable=None, leave=False)
+    parts = [torch.sigmoid(model(to_float(to_device(pictures, r, fabric))).float()) for r in bar]
+    probs = torch.cat(parts)
+    if fabric.world_size > 1:
+        padded = probs.new_zeros(len(runs[0]), probs.shape[1])
+        padded[: len(probs)] = probs
+        gathered = fabric.all_gather(padded)
+        probs = torch.cat([part[: len(run)] for part, run in zip(gathered, runs, strict=True)])
+    scored: Probs = probs.cpu().numpy()
+    return scored
