@@ -1,0 +1,48 @@
+"""The stages: one click command per stage of dvc.yaml, of the same name.
+
+Each also runs without DVC, from the folder that holds params.yaml:
+`python -m stages.prepare`.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm.auto import tqdm
+
+from pipeline.errors import InputError
+
+PARAMS = Path("params.yaml")
+DATA = Path("data")
+REPORTS = Path("reports")
+
+
+class Stage(click.Command):
+    """A command that prints what the library logs and says a user's error in one line."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the stage; an InputError or a failing file ends it with exit code 1."""
+        logger = logging.getLogger("pipeline")
+        handler = _AboveProgressBars()
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            raise click.ClickException(str(error)) from None
+        except OSError as error:
+            if error.filename is None:
+                raise
+            raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+        finally:
+            logger.removeHandler(handler)
+
+
+class _AboveProgressBars(logging.Handler):
+    """Print records without tearing a progress bar that is being drawn."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        prefix = "" if record.levelno < logging.WARNING else "warning: "
+        with tqdm.external_write_mode():
+            click.echo(prefix + record.getMessage())

@@ -1,0 +1,37 @@
+"""pseudo_label: index, scores -> data/pseudo_labels.parquet, reports/pseudo_label/."""
+
+import json
+
+import click
+
+from pipeline import tables
+from pipeline.params import read_section
+from pipeline.pseudo_labels import PseudoLabelParams, pseudo_labels, summary, summary_per_class
+from stages import DATA, PARAMS, REPORTS, Stage
+
+
+@click.command(cls=Stage)
+def main() -> None:
+    """Turn the teacher's scores into the labels that the student takes as complete."""
+    params = read_section(PARAMS, "pseudo_label", PseudoLabelParams)
+    index = tables.read_index(DATA / "index.parquet")
+    path = DATA / "scores.parquet"
+    scores = tables.read_scores(path)
+    tables.check_same_images(path, scores.image_ids, index.ids(index.rows("train")))
+    pseudo = pseudo_labels(params, index, scores)
+    tables.write_pseudo_labels(DATA / "pseudo_labels.parquet", pseudo, index.classes)
+    told = summary(pseudo)
+    with tables.replacing(REPORTS / "pseudo_label") as folder:
+        folder.mkdir()
+        (folder / "summary.json").write_text(json.dumps(told, indent=2) + "\n")
+        tables.write_csv(folder / "per_class.csv", summary_per_class(pseudo, index.classes))
+    if told["added_per_image"] == 0:
+        click.echo(f"warning: no score above tau = {params.tau} adds any label", err=True)
+    click.echo(
+        f"tau {params.tau}: {told['positives_per_image']:.2f} positives a picture, "
+        f"{told['added_per_image']:.2f} of them added: {DATA / 'pseudo_labels.parquet'}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""score: index, teacher -> data/scores.parquet."""
+
+import click
+from pydantic import Field
+
+from pipeline import images, models, tables
+from pipeline.params import Params, read_section
+from pipeline.score import Precision, choose_device, describe_device, predict
+from pipeline.tables import Scores
+from stages import DATA, PARAMS, Stage
+
+
+class ScoreParams(Params):
+    """`score`."""
+
+    batch_size: int = Field(ge=1)
+    precision: Precision
+
+
+@click.command(cls=Stage)
+def main() -> None:
+    """Score the training pictures with the teacher."""
+    params = read_section(PARAMS, "score", ScoreParams)
+    index = tables.read_index(DATA / "index.parquet")
+    model = models.load(DATA / "teacher" / "model.safetensors")
+    rows = index.rows("train")
+    fabric = choose_device(params.precision)
+    pictures = images.load(index, rows, model.spec.input_size, DATA / "images.parquet")
+    probs = predict(fabric, fabric.setup_module(model), pictures, params.batch_size)
+    if not fabric.is_global_zero:
+        return
+    scores = Scores(index.ids(rows), probs)
+    tables.write_scores(DATA / "scores.parquet", scores, index.classes)
+    click.echo(f"device: {describe_device(fabric, params.precision)}")
+    click.echo(f"scores of {len(rows):,} pictures: {DATA / 'scores.parquet'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""train_student: index, pseudo-labels -> data/student/model.safetensors, reports/train_student/."""
+
+import click
+import numpy as np
+
+from pipeline import curves, models, tables
+from pipeline.fit import TrainParams, train
+from pipeline.losses.student import FullSupervision
+from pipeline.params import read_section
+from stages import DATA, PARAMS, REPORTS, Stage
+
+
+class TrainStudentParams(TrainParams):
+    """`train_student`."""
+
+
+@click.command(cls=Stage)
+def main() -> None:
+    """Train the student on the pseudo-labels, under full supervision."""
+    params = read_section(PARAMS, "train_student", TrainStudentParams)
+    index = tables.read_index(DATA / "index.parquet")
+    path = DATA / "pseudo_labels.parquet"
+    pseudo = tables.read_pseudo_labels(path)
+    tables.check_same_images(path, pseudo.image_ids, index.ids(index.rows("train")))
+    targets = pseudo.labels.astype(np.float32)
+    loss = FullSupervision()
+    trained = train("train_student", params, index, targets, loss, DATA / "images.parquet")
+    if trained is None:
+        return
+    models.save(DATA / "student" / "model.safetensors", trained.model)
+    curves.write(REPORTS / "train_student", trained.history)
+    click.echo(f"best epoch {trained.best.epoch}, val mAP {trained.best.val_mAP:.2f}")
+
+
+if __name__ == "__main__":
+    main()
