@@ -1,0 +1,481 @@
+"""prepare, from a source to index and truth, run as the stage that it is."""
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline import images, tables
+from pipeline.datasets.prepare import PrepareParams, prepare
+from pipeline.observe import ObserveParams, observe, split_off_val
+from pipeline.params import read_section
+from pipeline.tables import Index, Truth
+from tests.conftest import RunStage, SetParams
+
+ONE = ObserveParams(num_pos=1, num_neg=0)
+# An order that is not the one of the names, so that a draw along the wrong one is seen.
+NAMES = [f"{(7 * number) % 20:02d}.png" for number in range(20)]
+LABELS = [f"class{number % 4} class{number % 3}" for number in range(20)]
+VOC_CLASSES = ["boat", "cat", "dog"]
+
+
+def png(grey: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("L", (8, 8), grey).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def root(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data root with twenty pictures."""
+    folder = workplace / "root"
+    folder.mkdir()
+    for grey, name in enumerate(NAMES):
+        (folder / name).write_bytes(png(grey))
+    monkeypatch.setenv("SPML_DATA_ROOT", str(folder))
+    return folder
+
+
+def write_table(root: Path, splits: list[str], labels: list[str] = LABELS) -> None:
+    lines = [",".join(line) for line in zip(NAMES, splits, labels, strict=True)]
+    (root / "labels.csv").write_text("\n".join(["image,split,labels", *lines]) + "\n")
+
+
+def write_voc(root: Path) -> None:
+    """Five train and two val pictures of VOC 2012, the files of three classes alone."""
+    for folder in ("ImageSets/Main", "JPEGImages"):
+        (root / "VOCdevkit" / "VOC2012" / folder).mkdir(parents=True)
+    for part, n in (("train", 5), ("val", 2)):
+        for column, name in enumerate(VOC_CLASSES):
+            lines = [
+                f"{part}{i} {1 if (i - column) % 3 < 2 else -1:2d}" for i in reversed(range(n))
+            ]
+            path = root / "VOCdevkit" / "VOC2012" / "ImageSets" / "Main" / f"{name}_{part}.txt"
+            path.write_text("\n".join(lines) + "\n")
+        for i in range(n):
+            path = root / "VOCdevkit" / "VOC2012" / "JPEGImages" / f"{part}{i}.jpg"
+            Image.new("RGB", (8, 6), (i, i, i)).save(path)
+
+
+SPLIT_IN_THREE = ["train"] * 10 + ["val"] * 4 + ["test"] * 6
+TRAIN_AND_TEST = ["train", "test"] * 10
+
+
+def results() -> tuple[Index, Truth]:
+    return tables.read_index(Path("data/index.parquet")), tables.read_truth(
+        Path("data/truth.parquet")
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+# --- the embedded scenes ---------------------------------------------------------------
+
+
+def test_the_scenes_are_indexed_by_name_with_size_and_hash(run_stage: RunStage) -> None:
+    run_stage("prepare")
+    index, _ = results()
+    assert index.classes == tuple("0123456789")
+    assert index.image_ids == sorted(index.image_ids)
+    assert len(set(index.image_ids)) == 120
+    assert [len(index.rows(split)) for split in ("train", "val", "test")] == [60, 30, 30]
+    assert index.paths == [None] * 120
+    encoded = tables.read_images(Path("data/images.parquet"), index.image_ids)
+    assert index.sizes.tolist() == [len(picture) for picture in encoded]
+    assert index.sha256 == [hashlib.sha256(picture).hexdigest() for picture in encoded]
+    assert {images.decode(picture).size for picture in encoded} == {(24, 24)}
+
+
+def test_the_truth_holds_train_and_test_and_nothing_of_val(run_stage: RunStage) -> None:
+    run_stage("prepare")
+    index, truth = results()
+    not_val = np.flatnonzero(index.splits != "val")
+    assert truth.image_ids == index.ids(not_val)
+    assert truth.labels.any(axis=1).all()
+
+
+def test_nobody_has_annotated_test_and_everybody_else_has_one_observed_positive(
+    run_stage: RunStage,
+) -> None:
+    run_stage("prepare")
+    index, truth = results()
+    assert (index.targets[index.rows("test")] == 0).all()
+    for split in ("train", "val"):
+        assert (index.targets[index.rows(split)].sum(axis=1) == 1).all()
+    positives = index.targets[index.rows("train")] == 1
+    assert not (positives & ~truth.of(index, "train")).any()
+
+
+def test_clean_val_labels_are_complete_and_observed_ones_are_what_the_annotator_saw(
+    run_stage: RunStage, set_params: SetParams
+) -> None:
+    run_stage("prepare")
+    clean, truth = results()
+    set_params({"prepare.val_labels": "observed"})
+    run_stage("prepare")
+    observed, same_truth = results()
+    val = clean.rows("val")
+    assert 2 < clean.labels[val].sum(axis=1).mean() < 3
+    np.testing.assert_array_equal(observed.labels[val], observed.targets[val] == 1)
+    assert not (observed.labels[val] & ~clean.labels[val]).any()
+    for index in (clean, observed):
+        assert not index.labels[index.splits != "val"].any()
+    np.testing.assert_array_equal(clean.targets, observed.targets)
+    np.testing.assert_array_equal(truth.labels, same_truth.labels)
+
+
+@pytest.mark.parametrize("val_labels", ["clean", "observed"])
+def test_the_index_holds_labels_of_val_alone_before_it_is_written_too(
+    workplace: Path, set_params: SetParams, val_labels: str
+) -> None:
+    set_params({"prepare.val_labels": val_labels})
+    index = prepare(read_section(workplace / "params.yaml", "prepare", PrepareParams)).index
+    assert not index.labels[index.splits != "val"].any()
+    assert index.labels[index.rows("val")].any(axis=1).all()
+
+
+def test_an_annotator_who_sees_everything_leaves_nothing_unknown(
+    run_stage: RunStage, set_params: SetParams
+) -> None:
+    set_params({"prepare.observe.num_pos": "all", "prepare.observe.num_neg": "all"})
+    run_stage("prepare")
+    index, truth = results()
+    complete = np.where(truth.of(index, "train"), 1, -1)
+    np.testing.assert_array_equal(index.targets[index.rows("train")], complete)
+    assert (index.targets[index.rows("val")] != 0).all()
+    assert (index.targets[index.rows("test")] == 0).all()
+
+
+def test_a_seed_means_the_same_bytes_and_another_seed_other_ones(
+    workplace: Path, run_stage: RunStage, set_params: SetParams
+) -> None:
+    run_stage("prepare")
+    first = contents(workplace / "data")
+    assert first.keys() == {"index.parquet", "truth.parquet", "images.parquet"}
+    run_stage("prepare")
+    assert contents(workplace / "data") == first
+    set_params({"prepare.seed": 1201})
+    run_stage("prepare")
+    other = contents(workplace / "data")
+    assert all(other[name] != first[name] for name in first)
+
+
+def test_the_counts_are_told(run_stage: RunStage) -> None:
+    output = run_stage("prepare").output
+    assert output.startswith("60 train, 30 val, 30 test pictures, 10 classes, 2.")
+    assert output.endswith("index of 120 pictures: data/index.parquet\n")
+
+
+def test_classes_that_nobody_observed_are_told(run_stage: RunStage, set_params: SetParams) -> None:
+    set_params({"prepare.observe.num_pos": 0})
+    output = run_stage("prepare").output
+    names = "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
+    assert f"warning: 10 classes have no observed positive: {names}\n" in output
+
+
+def test_nothing_is_warned_of_where_nothing_is_wrong(
+    run_stage: RunStage, set_params: SetParams
+) -> None:
+    set_params({"prepare.digits.n_train": 200})
+    assert "warning" not in run_stage("prepare").output
+
+
+# --- a table ---------------------------------------------------------------------------
+
+
+def test_without_val_it_is_split_off_train_by_the_protocol(
+    root: Path, run_stage: RunStage, set_params: SetParams
+) -> None:
+    set_params({"prepare.source": "table"})
+    write_table(root, TRAIN_AND_TEST)
+    run_stage("prepare")
+    index, _ = results()
+    annotated = NAMES[0::2]  # in the table's order, as the protocol wants
+    train, val = split_off_val(10, 0.2, seed=1200)
+    assert index.ids(index.rows("train")) == sorted(annotated[row] for row in train)
+    assert index.ids(index.rows("val")) == sorted(annotated[row] for row in val)
+    assert index.ids(index.rows("test")) == sorted(NAMES[1::2])
+    assert len(val) == 2
+
+
+def test_a_val_that_is_given_is_kept(
+    root: Path, run_stage: RunStage, set_params: SetParams
+) -> None:
+    set_params({"prepare.source": "table"})
+    write_table(root, SPLIT_IN_THREE)
+    run_stage("prepare")
+    index, _ = results()
+    for split in ("train", "val", "test"):
+        expected = sorted(n for n, s in zip(NAMES, SPLIT_IN_THREE, strict=True) if s == split)
+        assert index.ids(index.rows(split)) == expected
+
+
+@pytest.mark.parametrize("splits", [TRAIN_AND_TEST, SPLIT_IN_THREE], ids=["no val", "val"])
+def test_labels_are_drawn_along_the_tables_order_before_val_is_split_off(
+    root: Path, run_stage: RunStage, set_params: SetParams, splits: list[str]
+) -> None:
+    set_params({"prepare.source": "table"})
+    write_table(root, splits)
+    run_stage("prepare")
+    index, _ = results()
+    assert index.classes == ("class0", "class1", "class2", "class3")
+    rows = [row for row, split in enumerate(splits) if split != "test"]
+    complete = np.array([[c in LABELS[row].split() for c in index.classes] for row in rows])
+    expected = observe(complete, ONE, seed=1200)
+    found = {name: index.targets[row] for row, name in enumerate(index.image_ids)}
+    for row, targets in zip(rows, expected, strict=True):
+        np.testing.assert_array_equal(found[NAMES[row]], targets)
+
+
+def test_every_label_stays_with_its_picture(
+    root: Path, run_stage: RunStage, set_params: SetParams
+) -> None:
+    set_params(
+        {"prepare.source": "table", "prepare.classes": ["class3", "class1", "class0", "class2"]}
+    )
+    write_table(root, SPLIT_IN_THREE)
+    run_stage("prepare")
+    index, truth = results()
+    assert index.classes == ("class3", "class1", "class0", "class2")
+    labels = dict(zip(truth.image_ids, truth.labels, strict=True))
+    val = index.rows("val")
+    labels |= dict(zip(index.ids(val), index.labels[val], strict=True))
+    for name, names in zip(NAMES, LABELS, strict=True):
+        assert {index.classes[c] for c in np.flatnonzero(labels[name])} == set(names.split())
+
+
+def test_the_files_of_the_pictures_are_told_by_size_and_hash_and_not_copied(
+    root: Path, run_stage: RunStage, set_params: SetParams
+) -> None:
+    set_params({"prepare.source": "table"})
+    write_table(root, SPLIT_IN_THREE)
+    run_stage("prepare")
+    index, _ = results()
+    assert index.paths == index.image_ids == sorted(NAMES)
+    for path, size, sha256 in zip(sorted(NAMES), index.sizes, index.sha256, strict=True):
+        encoded = (root / path).read_bytes()
+        assert (size, sha256) == (len(encoded), hashlib.sha256(encoded).hexdigest())
+    assert tables.read_images(Path("data/images.parquet"), []) == []
+    pictures = images.load(index, index.rows("train"), 8, Path("data/images.parquet"))
+    greys = [NAMES.index(name) for name in index.ids(index.rows("train"))]
+    assert pictures[:, 0, 0, 0].tolist() == greys
+
+
+def test_pictures_that_need_no_verifying_are_not_read(
+    root: Path, run_stage: RunStage, set_params: SetParams
+) -> None:
+    set_params({"prepare.source": "table", "prepare.verify_pictures": False})
+    write_table(root, SPLIT_IN_THREE)
+    (root / NAMES[3]).write_bytes(b"words")
+    run_stage("prepare")
+    index, _ = results()
+    assert index.sha256 == [None] * 20
+    assert index.sizes[index.image_ids.index(NAMES[3])] == 5
+
+
+def test_where_the_data_root_lies_does_not_change_a_byte(
+    workplace: Path, root: Path, run_stage: RunStage, set_params: SetParams,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    set_params({"prepare.source": "table"})
+    write_table(root, TRAIN_AND_TEST)
+    run_stage("prepare")
+    first = contents(workplace / "data")
+    moved = root.rename(workplace / "elsewhere")
+    monkeypatch.setenv("SPML_DATA_ROOT", str(moved))
+    run_stage("prepare")
+    assert contents(workplace / "data") == first
+
+
+def test_pictures_without_any_label_are_told_and_have_no_observed_positive(
+    root: Path, run_stage: RunStage, set_params: SetParams
+) -> None:
+    set_params({"prepare.source": "table"})
+    write_table(root, SPLIT_IN_THREE, ["", "", *LABELS[2:]])
+    output = run_stage("prepare").output
+    assert "warning: 2 training pictures have no positive label\n" in output
+    index, truth = results()
+    for name in NAMES[:2]:
+        assert not index.targets[index.image_ids.index(name)].any()
+        assert not truth.labels[truth.image_ids.index(name)].any()
+
+
+def test_a_given_class_without_any_picture_is_told(
+    root: Path, run_stage: RunStage, set_params: SetParams
+) -> None:
+    classes = ["class0", "class1", "class2", "class3", "zebra"]
+    set_params({"prepare.source": "table", "prepare.classes": classes})
+    write_table(root, SPLIT_IN_THREE, LABELS)
+    output = run_stage("prepare").output
+    (warning,) = [line for line in output.splitlines() if line.startswith("warning: ")]
+    assert "no observed positive" in warning
+    assert "zebra" in warning
+
+
+# --- VOC 2012 --------------------------------------------------------------------------
+
+
+def test_voc_is_split_and_observed_along_its_names(
+    root: Path, run_stage: RunStage, set_params: SetParams
+) -> None:
+    set_params({"prepare.source": "voc2012", "prepare.classes": VOC_CLASSES})
+    write_voc(root)
+    run_stage("prepare")
+    index, truth = results()
+    assert index.classes == tuple(VOC_CLASSES)
+    train, val = split_off_val(5, 0.2, seed=1200)
+    assert index.ids(index.rows("train")) == [f"train{row}" for row in train]
+    assert index.ids(index.rows("val")) == [f"train{row}" for row in val]
+    assert index.ids(index.rows("test")) == ["val0", "val1"]
+    assert index.paths[0] == "VOCdevkit/VOC2012/JPEGImages/train0.jpg"
+    complete = np.array([[(i - column) % 3 < 2 for column in range(3)] for i in range(5)])
+    np.testing.assert_array_equal(index.targets[:5], observe(complete, ONE, seed=1200))
+    np.testing.assert_array_equal(truth.of(index, "train"), complete[train])
+    np.testing.assert_array_equal(index.labels[index.rows("val")], complete[val])
+
+
+# --- what is refused -------------------------------------------------------------------
+
+
+def refusal(run_stage: RunStage) -> str:
+    """Run prepare, which must end in one line and leave data/ as it was."""
+    before = contents(Path("data"))
+    assert before
+    output = run_stage("prepare", exit_code=1).output
+    assert output.startswith("Error: ")
+    assert output.count("\n") == 1
+    assert output.endswith("\n")
+    assert contents(Path("data")) == before
+    return output.removeprefix("Error: ").rstrip("\n")
+
+
+@pytest.fixture
+def _prepared(run_stage: RunStage) -> None:
+    """Results of an earlier run, of the scenes."""
+    run_stage("prepare")
+
+
+@pytest.mark.usefixtures("_prepared")
+@pytest.mark.parametrize(
+    ("splits", "absent"),
+    [
+        (["train"] * 20, "test"),
+        (["test"] * 20, "train"),
+        (["val"] * 10 + ["test"] * 10, "train"),
+        (["train"] * 10 + ["val"] * 10, "test"),
+        (["train"] + ["test"] * 19, "val"),
+    ],
+    ids=["train alone", "test alone", "no train", "no test", "too few to split val off"],
+)
+def test_a_source_without_one_of_the_splits_is_refused(
+    root: Path, run_stage: RunStage, set_params: SetParams, splits: list[str], absent: str
+) -> None:
+    set_params({"prepare.source": "table"})
+    write_table(root, splits)
+    message = refusal(run_stage)
+    assert message.startswith(f"prepare.source = 'table': has no {absent} pictures; train, val ")
+
+
+@pytest.mark.usefixtures("_prepared")
+@pytest.mark.parametrize(
+    ("labels", "found"),
+    [(["cat"] * 20, "1 classes found (cat)"), ([""] * 20, "0 classes found (none)")],
+    ids=["one", "none"],
+)
+def test_fewer_than_two_classes_are_refused(
+    root: Path, run_stage: RunStage, set_params: SetParams, labels: list[str], found: str
+) -> None:
+    set_params({"prepare.source": "table"})
+    write_table(root, SPLIT_IN_THREE, labels)
+    assert refusal(run_stage) == (
+        f"prepare.source = 'table': {found}; multi-label learning needs at least 2"
+    )
+
+
+@pytest.mark.usefixtures("_prepared")
+def test_a_class_named_twice_is_refused(
+    root: Path, run_stage: RunStage, set_params: SetParams
+) -> None:
+    classes = ["class0", "class1", "class2", "class3", "class1"]
+    set_params({"prepare.source": "table", "prepare.classes": classes})
+    write_table(root, SPLIT_IN_THREE)
+    message = refusal(run_stage)
+    assert message == "prepare.classes: 'class1' is named twice; should be there once"
+
+
+@pytest.mark.usefixtures("_prepared")
+@pytest.mark.parametrize("classes", [[], ["class0"]], ids=str)
+def test_a_list_of_classes_that_is_too_short_is_refused(
+    run_stage: RunStage, set_params: SetParams, classes: list[str]
+) -> None:
+    set_params({"prepare.classes": classes})
+    assert "List should have at least 2 items" in refusal(run_stage)
+
+
+@pytest.mark.usefixtures("_prepared")
+def test_classes_cannot_be_chosen_of_the_scenes(run_stage: RunStage, set_params: SetParams) -> None:
+    set_params({"prepare.classes": ["1", "2"]})
+    message = refusal(run_stage)
+    assert message == "prepare.classes: should be null for digits, which has 0 to 9"
+
+
+@pytest.mark.usefixtures("_prepared")
+@pytest.mark.parametrize("source", ["table", "voc2012"])
+def test_a_source_of_files_needs_a_data_root(
+    run_stage: RunStage, set_params: SetParams, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    set_params({"prepare.source": source})
+    assert refusal(run_stage).startswith(
+        f"SPML_DATA_ROOT is not set, but prepare.source = {source!r} needs it: export "
+    )
+    monkeypatch.setenv("SPML_DATA_ROOT", "params.yaml")
+    assert refusal(run_stage) == ("SPML_DATA_ROOT = 'params.yaml': should be a folder that exists")
+
+
+@pytest.mark.usefixtures("_prepared")
+def test_a_missing_table_is_refused(root: Path, run_stage: RunStage, set_params: SetParams) -> None:
+    set_params({"prepare.source": "table"})
+    assert refusal(run_stage) == f"{root / 'labels.csv'}: no such file (prepare.table.file)"
+
+
+@pytest.mark.usefixtures("_prepared")
+def test_a_label_outside_the_classes_is_refused(
+    root: Path, run_stage: RunStage, set_params: SetParams
+) -> None:
+    set_params({"prepare.source": "table", "prepare.classes": ["class0", "class1"]})
+    write_table(root, SPLIT_IN_THREE)
+    assert refusal(run_stage) == (
+        f"{root / 'labels.csv'}: row 3: label 'class2' is not in prepare.classes"
+    )
+
+
+@pytest.mark.usefixtures("_prepared")
+def test_a_root_without_voc_is_refused(
+    root: Path, run_stage: RunStage, set_params: SetParams
+) -> None:
+    set_params({"prepare.source": "voc2012"})
+    assert refusal(run_stage).startswith(f"{root}: holds no VOC 2012; looked for ")
+
+
+@pytest.mark.usefixtures("_prepared")
+def test_missing_and_broken_pictures_are_refused_all_at_once(
+    root: Path, run_stage: RunStage, set_params: SetParams
+) -> None:
+    set_params({"prepare.source": "table"})
+    write_table(root, SPLIT_IN_THREE)
+    (root / "03.png").unlink()
+    (root / "11.png").write_bytes(b"")
+    (root / "17.png").write_bytes(b"words\nand words")
+    assert refusal(run_stage) == (
+        f"{root}: 3 of 20 pictures cannot be read: 03.png (no such file), 11.png (empty file), "
+        f"17.png (no picture format known)"
+    )

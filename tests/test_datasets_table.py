@@ -1,0 +1,307 @@
+"""The user's table: what is read from CSV and Parquet, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.datasets import table
+from pipeline.datasets.rows import Rows
+from pipeline.datasets.table import TableParams
+from pipeline.errors import InputError
+
+CSV = """\
+image,split,labels
+pictures/b.jpg,train,dog cat
+pictures/a.jpg,train,
+pictures/c.jpg,val,cat
+/abs/d.jpg,test,bird
+"""
+IMAGES = ["pictures/b.jpg", "pictures/a.jpg", "pictures/c.jpg", "/abs/d.jpg"]
+SPLITS = ["train", "train", "val", "test"]
+LABELS = [["dog", "cat"], [], ["cat"], ["bird"]]
+STRINGS = [" ".join(names) for names in LABELS]
+
+
+def read(root: Path, file: str = "labels.csv", classes: list[str] | None = None) -> Rows:
+    return table.read(TableParams(file=file), root, classes)
+
+
+def refusal(root: Path, file: str = "labels.csv", classes: list[str] | None = None) -> str:
+    with pytest.raises(InputError) as refused:
+        read(root, file, classes)
+    message = str(refused.value)
+    assert message.startswith(f"{root / file}: ")
+    assert "\n" not in message
+    return message.removeprefix(f"{root / file}: ")
+
+
+def write_csv(root: Path, text: str | bytes) -> None:
+    (root / "labels.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+
+
+def write_parquet(root: Path, **columns: object) -> None:
+    pq.write_table(pa.table(columns), root / "labels.parquet")
+
+
+def check_is_the_example(rows: Rows) -> None:
+    assert rows.classes == ("bird", "cat", "dog")
+    assert rows.image_ids == IMAGES  # in the table's order: observed labels are drawn along it
+    assert rows.paths == IMAGES
+    assert rows.splits == SPLITS
+    assert rows.pictures is None
+    expected = [[0, 1, 1], [0, 0, 0], [0, 1, 0], [1, 0, 0]]
+    np.testing.assert_array_equal(rows.truth, np.array(expected, np.bool_))
+
+
+# --- what is read ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        CSV.encode(),
+        CSV.replace("\n", "\r\n").encode(),
+        b"\xef\xbb\xbf" + CSV.encode(),
+        CSV.replace("dog cat", '" dog  cat "').encode(),
+        CSV.rstrip("\n").encode(),
+    ],
+    ids=["plain", "Windows line ends", "byte order mark", "quotes and spaces", "no last line end"],
+)
+def test_a_csv_is_read(tmp_path: Path, content: bytes) -> None:
+    write_csv(tmp_path, content)
+    check_is_the_example(read(tmp_path))
+
+
+def test_columns_may_come_in_any_order_and_with_others(tmp_path: Path) -> None:
+    lines = zip(STRINGS, "1234", IMAGES, SPLITS, strict=True)
+    text = "labels,score,image,split\n" + "".join(",".join(line) + "\n" for line in lines)
+    write_csv(tmp_path, text)
+    check_is_the_example(read(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        STRINGS,
+        LABELS,
+        pa.array(LABELS, pa.large_list(pa.large_string())),
+        pa.array(STRINGS).dictionary_encode(),
+    ],
+    ids=["strings", "lists", "large lists", "dictionary"],
+)
+def test_a_parquet_file_is_read(tmp_path: Path, labels: object) -> None:
+    splits = pa.array(SPLITS).dictionary_encode()
+    write_parquet(tmp_path, image=IMAGES, split=splits, labels=labels)
+    check_is_the_example(read(tmp_path, "labels.parquet"))
+
+
+def test_a_file_that_pandas_wrote_is_read(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"image": IMAGES, "split": SPLITS, "labels": LABELS}).set_index("image")
+    frame.reset_index().to_parquet(tmp_path / "labels.parquet")
+    check_is_the_example(read(tmp_path, "labels.parquet"))
+
+
+def test_the_table_may_lie_anywhere(tmp_path: Path) -> None:
+    write_csv(tmp_path, CSV)
+    elsewhere = tmp_path / "root"
+    elsewhere.mkdir()
+    check_is_the_example(read(elsewhere, str(tmp_path / "labels.csv")))
+
+
+def test_class_names_in_lists_may_hold_spaces(tmp_path: Path) -> None:
+    labels = [["sea lion"], ["Löwe", "sea lion"]]
+    write_parquet(tmp_path, image=["a", "b"], split=["train", "test"], labels=labels)
+    assert read(tmp_path, "labels.parquet").classes == ("Löwe", "sea lion")
+
+
+def test_a_name_that_pandas_takes_for_missing_is_a_name(tmp_path: Path) -> None:
+    write_csv(tmp_path, "image,split,labels\nnull,train,NA nan\nb,test,None\n")
+    rows = read(tmp_path)
+    assert rows.classes == ("NA", "None", "nan")
+    assert rows.image_ids[0] == "null"
+
+
+def test_numbers_as_names_stay_as_they_are_written(tmp_path: Path) -> None:
+    write_csv(tmp_path, "image,split,labels\n001,train,007\n1,test,7\n")
+    rows = read(tmp_path)
+    assert rows.classes == ("007", "7")
+    assert rows.image_ids == ["001", "1"]
+
+
+def test_given_classes_keep_their_order_and_may_have_no_picture(tmp_path: Path) -> None:
+    write_csv(tmp_path, CSV)
+    rows = read(tmp_path, classes=["dog", "zebra", "bird", "cat"])
+    assert rows.classes == ("dog", "zebra", "bird", "cat")
+    expected = [[1, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0]]
+    np.testing.assert_array_equal(rows.truth, np.array(expected, np.bool_))
+
+
+def test_a_label_said_twice_is_a_label(tmp_path: Path) -> None:
+    write_csv(tmp_path, CSV.replace("dog cat", "dog cat dog"))
+    check_is_the_example(read(tmp_path))
+
+
+def test_a_row_that_ends_before_its_labels_has_none(tmp_path: Path) -> None:
+    write_csv(tmp_path, CSV.replace("a.jpg,train,", "a.jpg,train"))
+    check_is_the_example(read(tmp_path))
+
+
+def test_a_path_is_written_in_one_way(tmp_path: Path) -> None:
+    write_csv(tmp_path, CSV.replace("pictures/b.jpg", "./pictures//b.jpg"))
+    check_is_the_example(read(tmp_path))
+
+
+NAMES = st.sampled_from(["ant", "bee", "cat", "dog", "Löwe"])
+
+
+@given(labels=st.lists(st.sets(NAMES), min_size=1, max_size=9))
+@settings(deadline=None, max_examples=40)
+def test_csv_and_parquet_say_the_same(
+    tmp_path_factory: pytest.TempPathFactory, labels: list[set[str]]
+) -> None:
+    root = tmp_path_factory.getbasetemp()
+    names = [sorted(row) for row in labels]
+    images = [f"{number}.png" for number in range(len(names))]
+    splits = ["train"] * len(names)
+    write_parquet(root, image=images, split=splits, labels=pa.array(names, pa.list_(pa.string())))
+    frame = pd.DataFrame({"image": images, "split": splits})
+    frame["labels"] = [" ".join(row) for row in names]
+    frame.to_csv(root / "labels.csv", index=False)
+    listed, written = read(root, "labels.parquet"), read(root, "labels.csv")
+    assert listed.classes == written.classes == tuple(sorted(set().union(*labels)))
+    np.testing.assert_array_equal(listed.truth, written.truth)
+    back = [[listed.classes[c] for c in np.flatnonzero(row)] for row in listed.truth]
+    assert back == names
+
+
+# --- what is refused -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("column", ["image", "split", "labels"])
+def test_a_missing_column_is_refused(tmp_path: Path, column: str) -> None:
+    write_csv(tmp_path, CSV.replace(column, "other", 1))
+    found = ", ".join(name if name != column else "other" for name in ("image", "split", "labels"))
+    assert refusal(tmp_path) == f"column {column!r} is missing; its columns are {found}"
+
+
+@pytest.mark.parametrize("split", ["training", "Train", " train", ""], ids=repr)
+def test_an_unknown_split_is_refused(tmp_path: Path, split: str) -> None:
+    write_csv(tmp_path, CSV.replace("a.jpg,train", f"a.jpg,{split}"))
+    assert refusal(tmp_path) == f"unknown split {split!r}; should be train, val or test"
+
+
+@pytest.mark.parametrize("again", ["pictures/b.jpg", "./pictures/b.jpg"])
+def test_a_picture_listed_twice_is_refused(tmp_path: Path, again: str) -> None:
+    write_csv(tmp_path, CSV + f"{again},test,cat\n")
+    assert refusal(tmp_path) == ("1 of the pictures are listed more than once: pictures/b.jpg")
+
+
+def test_of_many_pictures_listed_twice_ten_are_named(tmp_path: Path) -> None:
+    lines = "".join(f"{number},train,cat\n" for number in range(12))
+    write_csv(tmp_path, "image,split,labels\n" + lines * 2)
+    message = refusal(tmp_path)
+    assert message.startswith("12 of the pictures are listed more than once: 0, 1, 2, ")
+    assert message.endswith(", 9 and 2 more")
+
+
+def test_a_label_outside_the_given_classes_is_refused(tmp_path: Path) -> None:
+    write_csv(tmp_path, CSV)
+    message = refusal(tmp_path, classes=["dog", "cat"])
+    assert message == "row 4: label 'bird' is not in prepare.classes"
+
+
+@pytest.mark.parametrize("text", ["image,split,labels\n", "image,split,labels"], ids=repr)
+def test_a_table_without_rows_is_refused(tmp_path: Path, text: str) -> None:
+    write_csv(tmp_path, text)
+    assert refusal(tmp_path) == "has no rows"
+
+
+@pytest.mark.parametrize("file", ["labels.csv", "labels.parquet"])
+def test_a_missing_table_is_refused(tmp_path: Path, file: str) -> None:
+    assert refusal(tmp_path, file) == "no such file (prepare.table.file)"
+
+
+@pytest.mark.parametrize("file", ["labels.tsv", "labels", "labels.xlsx"])
+def test_a_table_of_another_kind_is_refused(tmp_path: Path, file: str) -> None:
+    (tmp_path / file).write_text(CSV)
+    assert refusal(tmp_path, file) == "should be a .csv or .parquet file"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        CSV.encode("latin-1", "replace").replace(b"bird", b"V\xf6gel"),
+        CSV.encode() + b"e.jpg,train,cat,one,too,many\n",
+    ],
+    ids=["no bytes", "latin-1", "a row that is too long"],
+)
+def test_what_is_no_csv_is_refused(tmp_path: Path, content: bytes) -> None:
+    write_csv(tmp_path, content)
+    assert refusal(tmp_path).startswith("cannot be read as csv: ")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PAR1", CSV.encode()], ids=["no bytes", "magic alone", "CSV"]
+)
+def test_what_is_no_parquet_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "labels.parquet").write_bytes(content)
+    assert refusal(tmp_path, "labels.parquet").startswith("cannot be read as parquet: ")
+
+
+def test_a_parquet_file_that_is_damaged_inside_is_refused(tmp_path: Path) -> None:
+    write_parquet(tmp_path, image=IMAGES, split=SPLITS, labels=STRINGS)
+    path = tmp_path / "labels.parquet"
+    content = bytearray(path.read_bytes())
+    content[4:44] = b"\xff" * 40
+    path.write_bytes(content)
+    assert refusal(tmp_path, "labels.parquet").startswith("cannot be read as parquet: ")
+
+
+def test_a_folder_in_the_place_of_the_table_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").mkdir()
+    assert refusal(tmp_path).startswith("cannot be read as csv: ")
+
+
+def test_labels_separated_by_commas_are_refused(tmp_path: Path) -> None:
+    write_csv(tmp_path, "image,split,labels\na.jpg,train,cat,dog\nb.jpg,test,cat,dog\n")
+    assert refusal(tmp_path) == (
+        "its rows have more fields than its header; labels should be separated by spaces, "
+        "not commas"
+    )
+
+
+@pytest.mark.parametrize("image", ["", "   "], ids=repr)
+def test_a_row_without_a_path_is_refused(tmp_path: Path, image: str) -> None:
+    write_csv(tmp_path, CSV.replace("pictures/a.jpg", image))
+    assert refusal(tmp_path) == f"row 2: image = {image!r}: should be a path"
+
+
+@pytest.mark.parametrize(
+    ("labels", "found"),
+    [
+        ([[0], [1], [2], [3]], "row 1: labels = array([0])"),
+        ([0, 1, 2, 3], "row 1: labels = 0"),
+        (["cat", "dog", None, "cat"], "row 3: labels = "),
+        ([["cat"], ["dog"], None, ["cat"]], "row 3: labels = None"),
+    ],
+    ids=["lists of numbers", "numbers", "a missing string", "a missing list"],
+)
+def test_labels_that_are_no_names_are_refused(
+    tmp_path: Path, labels: list[object], found: str
+) -> None:
+    write_parquet(tmp_path, image=IMAGES, split=SPLITS, labels=labels)
+    message = refusal(tmp_path, "labels.parquet")
+    assert message.startswith(found)
+    assert message.endswith(": should be names separated by spaces, or a list of names")
+
+
+def test_paths_that_are_no_strings_are_refused(tmp_path: Path) -> None:
+    write_parquet(tmp_path, image=[1, 2, 3, 4], split=SPLITS, labels=STRINGS)
+    assert refusal(tmp_path, "labels.parquet") == "row 1: image = 1: should be a path"

@@ -1,0 +1,188 @@
+"""PASCAL VOC 2012: a miniature in the official layout, and what is refused of one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.datasets import voc2012
+from pipeline.datasets.rows import Rows
+from pipeline.datasets.voc2012 import CLASSES
+from pipeline.errors import InputError
+
+# name -> class -> 1 present, 0 difficult; -1 absent is all the rest, as in the official files
+TRAIN = {
+    "2008_000009": {"cat": 1, "person": 1},
+    "2008_000002": {"tvmonitor": 1},
+    "2008_000004": {"chair": 0},  # nothing but difficult: not in
+    "2008_000007": {"boat": 1, "person": 0},
+    "2008_000001": {},  # nothing at all: not in
+}
+VAL = {"2009_000003": {"person": 1, "dog": 1}, "2009_000001": {"train": 1}}
+
+
+def make(
+    place: Path,
+    train: dict[str, dict[str, int]] = TRAIN,
+    val: dict[str, dict[str, int]] = VAL,
+) -> Path:
+    """Write the class files of all 20 classes; return their folder."""
+    folder = place / "ImageSets" / "Main"
+    folder.mkdir(parents=True)
+    for part, pictures in (("train", train), ("val", val)):
+        for name in CLASSES:
+            lines = [
+                f"{picture} {labels.get(name, -1):2d}\n" for picture, labels in pictures.items()
+            ]
+            (folder / f"{name}_{part}.txt").write_text("".join(lines))
+        (folder / f"{part}.txt").write_text("".join(f"{picture}\n" for picture in pictures))
+    return folder
+
+
+def refusal(root: Path, classes: list[str] | None = None) -> str:
+    with pytest.raises(InputError) as refused:
+        voc2012.read(root, classes)
+    message = str(refused.value)
+    assert "\n" not in message
+    return message
+
+
+def named(rows: Rows) -> dict[str, list[str]]:
+    return {
+        image_id: [rows.classes[column] for column in np.flatnonzero(labels)]
+        for image_id, labels in zip(rows.image_ids, rows.truth, strict=True)
+    }
+
+
+def test_pictures_come_by_name_train_first_and_official_val_is_test(tmp_path: Path) -> None:
+    make(tmp_path)
+    rows = voc2012.read(tmp_path, None)
+    assert rows.classes == CLASSES
+    assert rows.image_ids == [
+        "2008_000002", "2008_000007", "2008_000009", "2009_000001", "2009_000003",
+    ]  # fmt: skip
+    assert rows.splits == ["train"] * 3 + ["test"] * 2
+    assert rows.truth.dtype == np.bool_
+    assert rows.truth.shape == (5, 20)
+
+
+def test_only_one_counts_as_positive_and_difficult_does_not(tmp_path: Path) -> None:
+    make(tmp_path)
+    assert named(voc2012.read(tmp_path, None)) == {
+        "2008_000002": ["tvmonitor"],
+        "2008_000007": ["boat"],
+        "2008_000009": ["cat", "person"],
+        "2009_000001": ["train"],
+        "2009_000003": ["dog", "person"],
+    }
+
+
+def test_the_twenty_classes_are_the_official_ones_in_their_order() -> None:
+    assert len(CLASSES) == 20
+    assert list(CLASSES) == sorted(CLASSES)
+    assert (CLASSES[0], CLASSES[14], CLASSES[19]) == ("aeroplane", "person", "tvmonitor")
+
+
+@pytest.mark.parametrize("place", ["VOCdevkit/VOC2012", "VOC2012", "."])
+def test_the_root_may_hold_the_devkit_or_the_year_or_be_it(tmp_path: Path, place: str) -> None:
+    make(tmp_path / place)
+    rows = voc2012.read(tmp_path, None)
+    assert rows.paths is not None
+    prefix = "" if place == "." else f"{place}/"
+    assert rows.paths == [f"{prefix}JPEGImages/{name}.jpg" for name in rows.image_ids]
+
+
+def test_columns_are_padded_with_spaces_in_the_official_files(tmp_path: Path) -> None:
+    text = (make(tmp_path) / "cat_train.txt").read_text()
+    assert "2008_000009  1\n" in text
+    assert "2008_000002 -1\n" in text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace(" ", "\t"),
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text + "\n\n",
+        lambda text: text.rstrip("\n"),
+    ],
+    ids=["tabs", "Windows line ends", "empty lines", "no last line end"],
+)
+def test_the_space_between_and_after_does_not_matter(tmp_path: Path, change: object) -> None:
+    folder = make(tmp_path)
+    before = named(voc2012.read(tmp_path, None))
+    for path in folder.glob("*_*.txt"):
+        path.write_bytes(change(path.read_text()).encode())  # type: ignore[operator]
+    assert named(voc2012.read(tmp_path, None)) == before
+
+
+def test_chosen_classes_keep_their_order_and_leave_the_pictures_of_others_out(
+    tmp_path: Path,
+) -> None:
+    make(tmp_path)
+    rows = voc2012.read(tmp_path, ["person", "boat"])
+    assert rows.classes == ("person", "boat")
+    assert named(rows) == {
+        "2008_000007": ["boat"],
+        "2008_000009": ["person"],
+        "2009_000003": ["person"],
+    }
+
+
+def test_the_files_of_classes_that_were_not_chosen_need_not_be_there(tmp_path: Path) -> None:
+    folder = make(tmp_path)
+    for path in folder.glob("cat_*.txt"):
+        path.unlink()
+    assert len(voc2012.read(tmp_path, ["person", "boat"]).image_ids) == 3
+
+
+def test_a_class_that_voc_does_not_have_is_refused(tmp_path: Path) -> None:
+    make(tmp_path)
+    message = refusal(tmp_path, ["person", "bike"])
+    assert message == f"prepare.classes = 'bike': VOC 2012 has {', '.join(CLASSES)}"
+
+
+def test_a_root_without_the_layout_is_refused_with_where_it_was_looked_for(tmp_path: Path) -> None:
+    message = refusal(tmp_path)
+    assert message.startswith(f"{tmp_path}: holds no VOC 2012; looked for ")
+    for place in ("VOCdevkit/VOC2012/ImageSets/Main", "VOC2012/ImageSets/Main", "ImageSets/Main"):
+        assert str(tmp_path / place) in message
+    assert message.endswith("unpack VOCtrainval_11-May-2012.tar there")
+
+
+def test_a_missing_class_file_is_refused(tmp_path: Path) -> None:
+    path = make(tmp_path) / "cow_val.txt"
+    path.unlink()
+    assert refusal(tmp_path) == f"{path}: no such file"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["2008_000002", "2008_000002 2", "2008_000002 1 1", "2008_000002 yes", "2008_000002 1.0"],
+)
+def test_a_line_that_says_something_else_is_refused_with_its_number(
+    tmp_path: Path, line: str
+) -> None:
+    path = make(tmp_path) / "dog_train.txt"
+    path.write_text(f"2008_000001 -1\n\n{line}\n")
+    expected = f"{path}: line 3: {line!r}: should be a name and -1, 0 or 1"
+    assert refusal(tmp_path) == expected
+
+
+def test_a_class_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = make(tmp_path) / "aeroplane_train.txt"
+    path.write_bytes(b"\xff\xd8\xff")
+    assert refusal(tmp_path) == f"{path}: is not UTF-8 text"
+
+
+def test_a_part_without_any_picture_is_refused(tmp_path: Path) -> None:
+    folder = make(tmp_path, val={"2009_000001": {"chair": 0}})
+    message = refusal(tmp_path)
+    assert message == (f"{folder}: no picture of aeroplane, bicycle, bird and 17 more in *_val.txt")
+
+
+def test_a_picture_in_both_official_parts_is_refused(tmp_path: Path) -> None:
+    folder = make(tmp_path, val=VAL | {"2008_000009": {"cat": 1}})
+    assert refusal(tmp_path) == (
+        f"{folder}: 1 pictures are in train and in val; should be in one of them: 2008_000009"
+    )

@@ -1,0 +1,116 @@
+"""The numbers of a run, on an example small enough to count by hand."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.evaluate import Evaluation, evaluate
+from pipeline.tables import Index, PseudoLabels
+
+CLASSES = ("cat", "dog", "owl")
+# Train: three pictures, of which the annotator saw a positive, a positive and a negative, nothing.
+TARGETS = np.array([[1, 0, 0], [0, 1, -1], [0, 0, 0]], dtype=np.int8)
+TRAIN_TRUTH = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 1]], dtype=bool)
+LABELS = np.array([[1, 1, 1], [1, 1, 0], [0, 0, 0]], dtype=bool)
+# Test: four pictures, none shows an owl.
+TEST_TRUTH = np.array([[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 0]], dtype=bool)
+TEACHER = np.array(
+    [[0.9, 0.1, 0.3], [0.8, 0.9, 0.3], [0.7, 0.2, 0.3], [0.1, 0.3, 0.3]], dtype=np.float32
+)
+STUDENT = np.array(
+    [[0.9, 0.1, 0.3], [0.2, 0.2, 0.3], [0.7, 0.3, 0.3], [0.1, 0.4, 0.3]], dtype=np.float32
+)
+
+
+def index() -> Index:
+    n = 8
+    targets = np.zeros((n, 3), np.int8)
+    targets[[1, 3, 5]] = TARGETS
+    return Index(
+        classes=CLASSES,
+        image_ids=[f"i{row}" for row in range(n)],
+        paths=[None] * n,
+        splits=np.array(["test", "train", "test", "train", "val", "train", "test", "test"]),
+        targets=targets,
+        labels=np.zeros((n, 3), bool),
+        sizes=np.full(n, -1),
+        sha256=[None] * n,
+    )
+
+
+PSEUDO = PseudoLabels(
+    image_ids=["i1", "i3", "i5"],
+    observed=TARGETS == 1,
+    labels=LABELS,
+    probs=np.where(LABELS, np.float32(0.8), np.float32(np.nan)),
+    rule={"spml.rule": "tau", "spml.rule.tau": "0.5"},
+)
+
+
+def evaluated(test_truth: np.ndarray = TEST_TRUTH, pseudo: PseudoLabels = PSEUDO) -> Evaluation:
+    val_map = {"teacher": 61.23456, "student": 71.0}
+    return evaluate(index(), TRAIN_TRUTH, test_truth, TEACHER, STUDENT, pseudo, val_map)
+
+
+def test_the_metrics_of_a_small_example() -> None:
+    cat = 100 * (1 + 2 / 3) / 2  # the teacher ranks cats first and third, dogs first
+    assert evaluated().metrics == {
+        "teacher.mAP": pytest.approx((cat + 100 + 0) / 3, abs=1e-4),
+        "teacher.val_mAP": 61.2346,
+        # the student ranks cats first and second, dogs third
+        "student.mAP": pytest.approx((100 + 100 / 3 + 0) / 3, abs=1e-4),
+        "student.val_mAP": 71.0,
+        "classes_evaluated": 2,
+        # added: dog and owl to the first, cat to the second; the dog is right
+        "pseudo_labels.precision": pytest.approx(1 / 3, abs=1e-4),
+        # hidden: the first's dog, the third's owl
+        "pseudo_labels.recall": 0.5,
+        "pseudo_labels.positives_per_image": pytest.approx(5 / 3, abs=1e-4),
+        "truth.positives_per_image": pytest.approx(4 / 3, abs=1e-4),
+    }
+
+
+def test_the_table_per_class_of_a_small_example() -> None:
+    assert evaluated().per_class == {
+        "class": ["cat", "dog", "owl"],
+        "test_positives": [2, 1, 0],
+        "teacher_AP": [83.3333, 100.0, None],
+        "student_AP": [100.0, 33.3333, None],
+        "observed": [1, 1, 0],
+        "added": [1, 1, 1],
+        "precision": [0.0, 1.0, 0.0],
+        "recall": [None, 1.0, 0.0],
+    }
+
+
+def test_a_class_without_test_positives_has_no_ap_and_counts_0() -> None:
+    evaluation = evaluated()
+    assert np.isnan(evaluation.teacher_aps).tolist() == [False, False, True]
+    assert np.isnan(evaluation.student_aps).tolist() == [False, False, True]
+
+
+def test_adding_nothing_has_no_precision_and_a_recall_of_0() -> None:
+    pseudo = replace(PSEUDO, labels=TARGETS == 1)
+    metrics = evaluated(pseudo=pseudo).metrics
+    assert metrics["pseudo_labels.precision"] is None
+    assert metrics["pseudo_labels.recall"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("test_truth", "pseudo"),
+    [
+        (TEST_TRUTH, PSEUDO),
+        (np.zeros_like(TEST_TRUTH), PSEUDO),
+        (TEST_TRUTH, replace(PSEUDO, labels=TARGETS == 1)),
+        (TEST_TRUTH, replace(PSEUDO, labels=np.zeros_like(LABELS))),
+    ],
+    ids=["example", "no test positives", "nothing added", "no labels"],
+)
+def test_everything_is_strict_json_of_plain_numbers(
+    test_truth: np.ndarray, pseudo: PseudoLabels
+) -> None:
+    evaluation = evaluated(test_truth, pseudo)
+    for values in (evaluation.metrics, evaluation.per_class):
+        assert json.loads(json.dumps(values, allow_nan=False)) == values

@@ -1,0 +1,203 @@
+"""Each figure is a picture of a sane size, whatever the classes are called."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline import figures
+
+HOSTILE = (
+    "$x$",
+    "$unfinished",
+    "<b>bold</b>",
+    "a very long name of a class that goes on and on and on and never comes to an end",
+    "two\nlines",
+    "100 % \\frac{a}{b} _^",
+    "",
+    "plain",
+)
+
+
+def drawn(path: Path) -> np.ndarray:
+    """The pixels of a PNG, (H, W, 3), after a look at its size."""
+    assert path.read_bytes().startswith(b"\x89PNG")
+    with Image.open(path) as picture:
+        assert 300 <= picture.width <= 2400
+        assert 200 <= picture.height <= 2400
+        return np.asarray(picture.convert("RGB"))
+
+
+def has_colour(pixels: np.ndarray, colour: str) -> bool:
+    """Whether anything was drawn in that colour, blended with white or not."""
+    rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
+    return bool((np.abs(pixels.astype(int) - rgb).max(axis=2) < 12).any())
+
+
+def histories(n_epochs: int) -> dict[str, dict[str, list[float]]]:
+    rising = np.linspace(40, 80, n_epochs).tolist()
+    return {
+        "teacher": {"val_mAP": rising[::-1], "loss": rising[::-1]},
+        "student": {"val_mAP": rising, "loss": rising[::-1]},
+    }
+
+
+def aps(n_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.RandomState(0)
+    return rng.uniform(0, 100, n_classes), rng.uniform(0, 100, n_classes)
+
+
+def sheet(path: Path, n: int, classes: tuple[str, ...] = HOSTILE, size: int = 40) -> None:
+    rng = np.random.RandomState(0)
+    truth, labels = rng.rand(2, n, len(classes)) < 0.4
+    observed = np.zeros((n, len(classes)), bool)
+    observed[np.arange(n), rng.randint(len(classes), size=n)] = True
+    pictures = rng.randint(0, 256, (n, size, size, 3)).astype(np.uint8)
+    figures.contact_sheet(path, pictures, classes, truth | observed, observed, labels | observed)
+
+
+def scores(n_classes: int = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.RandomState(0)
+    probs = rng.rand(200, n_classes).astype(np.float32)
+    return probs, rng.rand(200, n_classes) < probs, rng.rand(200, n_classes) < 0.8
+
+
+# --- curves ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_epochs", [1, 60], ids=str)
+def test_curves_show_both_models(n_epochs: int, tmp_path: Path) -> None:
+    figures.curves(tmp_path / "a.png", histories(n_epochs))
+    pixels = drawn(tmp_path / "a.png")
+    # Right of the first of three plots, where its best epochs are not marked.
+    rest = pixels[: int(pixels.shape[0] * 0.8), pixels.shape[1] // 3 :]
+    assert has_colour(rest, figures.TEACHER)
+    assert has_colour(rest, figures.STUDENT)
+
+
+# --- average precision -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_classes", [1, 40, 312], ids=str)
+def test_average_precision_is_drawn_of_up_to_40_classes(n_classes: int, tmp_path: Path) -> None:
+    classes = tuple(f"class {number}" for number in range(n_classes))
+    figures.average_precision_per_class(tmp_path / "a.png", classes, *aps(n_classes))
+    pixels = drawn(tmp_path / "a.png")
+    assert has_colour(pixels, figures.TEACHER)
+    assert has_colour(pixels, figures.STUDENT)
+    assert len(pixels) == pytest.approx(150 * (1.6 + 0.3 * min(n_classes, 40)), abs=2)
+
+
+def test_classes_without_average_precision_are_left_out(tmp_path: Path) -> None:
+    teacher, student = aps(8)
+    teacher[2] = student[2] = np.nan
+    figures.average_precision_per_class(tmp_path / "a.png", HOSTILE, teacher, student)
+    assert len(drawn(tmp_path / "a.png")) == pytest.approx(150 * (1.6 + 0.3 * 7), abs=2)
+    nothing = np.full(8, np.nan)
+    figures.average_precision_per_class(tmp_path / "b.png", HOSTILE, nothing, nothing)
+    drawn(tmp_path / "b.png")
+
+
+# --- histograms ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tau", [0.0, 0.999], ids=str)
+def test_histograms_show_present_absent_and_tau(tau: float, tmp_path: Path) -> None:
+    figures.score_histograms(tmp_path / "a.png", *scores(), tau)
+    pixels = drawn(tmp_path / "a.png")
+    assert has_colour(pixels, figures.POSITIVE)
+    assert has_colour(pixels, figures.NEGATIVE)
+
+
+def test_the_ticks_of_the_log_scale_are_plain_numbers(tmp_path: Path) -> None:
+    # "$\\mathdefault{10^{3}}$", which switching mathematics off left there, took a third.
+    figures.score_histograms(tmp_path / "a.png", *scores(), 0.3)
+    pixels = drawn(tmp_path / "a.png")
+    dark = (pixels.max(axis=2) < 60).mean(axis=0)
+    axis = np.flatnonzero(dark > 0.6)[0]
+    assert axis < 0.15 * pixels.shape[1]
+
+
+@pytest.mark.parametrize("case", ["no positives", "no negatives", "everything was observed"])
+def test_histograms_of_nothing_are_drawn_all_the_same(case: str, tmp_path: Path) -> None:
+    probs, truth, unobserved = scores()
+    if case == "everything was observed":
+        unobserved[:] = False
+    else:
+        truth[:] = case == "no negatives"
+    figures.score_histograms(tmp_path / "a.png", probs, truth, unobserved, 0.5)
+    drawn(tmp_path / "a.png")
+
+
+# --- contact sheets --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [1, 7, 24], ids=str)
+def test_a_contact_sheet_grows_by_rows_of_six(n: int, tmp_path: Path) -> None:
+    sheet(tmp_path / "a.png", n)
+    pixels = drawn(tmp_path / "a.png")
+    row_height = (len(pixels) - 60) / -(-n // 6)
+    assert row_height == pytest.approx(451, abs=3)
+    for colour in (figures.OBSERVED, figures.RIGHT, figures.WRONG):
+        assert has_colour(pixels, colour)
+
+
+@pytest.mark.parametrize(("n_classes", "size"), [(2, 8), (312, 160)], ids=str)
+def test_a_contact_sheet_takes_any_number_of_classes(
+    n_classes: int, size: int, tmp_path: Path
+) -> None:
+    sheet(tmp_path / "a.png", 6, tuple(f"class {number}" for number in range(n_classes)), size)
+    drawn(tmp_path / "a.png")
+
+
+def test_pictures_are_shown_in_their_colours(tmp_path: Path) -> None:
+    picture = np.zeros((1, 160, 160, 3), np.uint8)
+    picture[:] = (200, 30, 90)
+    nothing = np.zeros((1, 2), bool)
+    figures.contact_sheet(tmp_path / "a.png", picture, ("a", "b"), nothing, nothing, nothing)
+    pixels = drawn(tmp_path / "a.png")
+    shown = (pixels == (200, 30, 90)).all(axis=2)
+    assert shown.sum() == pytest.approx(300 * 300, rel=0.02)  # 2 inches at 150 dpi
+
+
+# --- all -------------------------------------------------------------------------------
+
+DRAW: dict[str, Callable[[Path], Any]] = {
+    "curves": lambda path: figures.curves(path, histories(3)),
+    "average precision": lambda path: figures.average_precision_per_class(path, HOSTILE, *aps(8)),
+    "histograms": lambda path: figures.score_histograms(path, *scores(), 0.3),
+    "contact sheet": lambda path: sheet(path, 3),
+}
+every_figure = pytest.mark.parametrize("draw", DRAW.values(), ids=DRAW)
+
+
+@every_figure
+def test_equal_inputs_give_equal_bytes(draw: Callable[[Path], Any], tmp_path: Path) -> None:
+    draw(tmp_path / "a.png")
+    draw(tmp_path / "b.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+@every_figure
+def test_the_style_is_not_left_behind(draw: Callable[[Path], Any], tmp_path: Path) -> None:
+    before = dict(mpl.rcParams)
+    draw(tmp_path / "a.png")
+    assert dict(mpl.rcParams) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("short", "short"),
+        ("exactly ten", "exactly t…"),
+        ("two\nlines", "two lines"),
+        (" tab\tand  spaces ", "tab and s…"),
+        ("", ""),
+    ],
+)
+def test_names_become_one_short_line(name: str, shown: str) -> None:
+    assert figures._short(name, 10) == shown

@@ -1,0 +1,521 @@
+"""Pictures: decoded right whatever their mode, refused where they cannot be, decoded once."""
+
+import hashlib
+import io
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import ExifTags, Image
+
+from pipeline import images, tables
+from pipeline.errors import InputError
+from pipeline.tables import Index
+
+RED, GREEN, BLUE, WHITE, BLACK = (
+    (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0),
+)  # fmt: skip
+# Bits of colour in the corners, so that every turn and flip is seen.
+CORNERS = np.full((4, 6, 3), 128, np.uint8)
+CORNERS[0, 0], CORNERS[0, -1], CORNERS[-1, 0] = RED, GREEN, BLUE
+
+
+def encode(picture: Image.Image, form: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def pixels(encoded: bytes) -> npt.NDArray[np.uint8]:
+    picture = images.decode(encoded)
+    assert picture.mode == "RGB"
+    array = np.asarray(picture)
+    assert array.dtype == np.uint8
+    return array
+
+
+def corners(size: tuple[int, int] = (6, 4)) -> Image.Image:
+    return Image.fromarray(CORNERS).resize(size, Image.Resampling.NEAREST)
+
+
+# --- modes -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "PPM"])
+def test_an_rgb_picture_is_decoded_as_it_is(form: str) -> None:
+    np.testing.assert_array_equal(pixels(encode(corners(), form)), CORNERS)
+
+
+def test_a_jpeg_is_decoded_closely() -> None:
+    grey = np.full((16, 16, 3), (200, 100, 50), np.uint8)
+    found = pixels(encode(Image.fromarray(grey), "JPEG", quality=95))
+    np.testing.assert_allclose(found, grey, atol=3)
+
+
+def test_a_grey_picture_shows_its_grey_in_all_channels() -> None:
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    expected = np.repeat(grey[:, :, None], 3, axis=2)
+    np.testing.assert_array_equal(pixels(encode(Image.fromarray(grey))), expected)
+
+
+def test_a_one_bit_picture_is_black_and_white() -> None:
+    picture = Image.new("1", (2, 1))
+    picture.putpixel((1, 0), 1)
+    assert pixels(encode(picture)).tolist() == [[list(BLACK), list(WHITE)]]
+
+
+def test_transparent_parts_show_white_and_half_transparent_ones_half() -> None:
+    rgba = np.array([[[255, 0, 0, 255], [255, 0, 0, 0], [0, 0, 0, 128]]], np.uint8)
+    found = pixels(encode(Image.fromarray(rgba)))
+    assert found[0, 0].tolist() == list(RED)
+    assert found[0, 1].tolist() == list(WHITE)
+    np.testing.assert_allclose(found[0, 2], 127, atol=1)
+
+
+def test_transparent_grey_shows_white() -> None:
+    la = np.array([[[10, 255], [10, 0]]], np.uint8)
+    found = pixels(encode(Image.fromarray(la)))
+    assert found.tolist() == [[[10, 10, 10], list(WHITE)]]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_colour_that_is_declared_transparent_shows_white(mode: str) -> None:
+    picture = Image.new(mode, (2, 1), 0)
+    picture.putpixel((1, 0), 9 if mode == "L" else (9, 9, 9))
+    encoded = encode(picture, transparency=9 if mode == "L" else (9, 9, 9))
+    assert pixels(encoded).tolist() == [[list(BLACK), list(WHITE)]]
+
+
+def palette_picture() -> Image.Image:
+    picture = Image.new("P", (3, 1))
+    picture.putpalette([*RED, *GREEN, *BLUE])
+    for x in range(3):
+        picture.putpixel((x, 0), x)
+    return picture
+
+
+@pytest.mark.parametrize("form", ["PNG", "GIF"])
+def test_a_palette_is_looked_up(form: str) -> None:
+    found = pixels(encode(palette_picture(), form))
+    assert found.tolist() == [[list(RED), list(GREEN), list(BLUE)]]
+
+
+@pytest.mark.parametrize(
+    ("form", "transparency"),
+    [("PNG", 1), ("GIF", 1), ("PNG", b"\xff\x00\xff")],
+    ids=["PNG index", "GIF index", "PNG a value per entry"],
+)
+def test_a_transparent_entry_of_a_palette_shows_white(form: str, transparency: int | bytes) -> None:
+    found = pixels(encode(palette_picture(), form, transparency=transparency))
+    assert found.tolist() == [[list(RED), list(WHITE), list(BLUE)]]
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+def test_a_sixteen_bit_grey_picture_is_scaled_not_clipped(form: str) -> None:
+    grey = np.array([[0, 255, 257, 32768, 65280, 65535]], np.uint16)
+    encoded = encode(Image.fromarray(grey), form)
+    assert Image.open(io.BytesIO(encoded)).mode == "I;16"
+    assert pixels(encoded)[0].tolist() == [[grey8] * 3 for grey8 in (0, 1, 1, 128, 254, 255)]
+
+
+def test_a_cmyk_jpeg_has_its_colours() -> None:
+    cmyk = Image.merge("CMYK", [Image.new("L", (16, 16), value) for value in (0, 255, 255, 0)])
+    encoded = encode(cmyk, "JPEG", quality=95)
+    assert Image.open(io.BytesIO(encoded)).mode == "CMYK"
+    np.testing.assert_allclose(pixels(encoded), np.full((16, 16, 3), RED), atol=4)
+
+
+# --- EXIF ------------------------------------------------------------------------------
+
+# How a camera stores an upright picture, per orientation, by the EXIF standard: which side of
+# the scene row 0 and column 0 of the stored picture are.
+STORED: dict[int, Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]] = {
+    1: lambda a: a,  # top, left
+    2: lambda a: a[:, ::-1],  # top, right
+    3: lambda a: a[::-1, ::-1],  # bottom, right
+    4: lambda a: a[::-1],  # bottom, left
+    5: lambda a: a.swapaxes(0, 1),  # left, top
+    6: lambda a: a[:, ::-1].swapaxes(0, 1),  # right, top
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),  # right, bottom
+    8: lambda a: a[::-1].swapaxes(0, 1),  # left, bottom
+}
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_a_picture_is_turned_upright(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](CORNERS)))
+    np.testing.assert_array_equal(pixels(encode(stored, exif=exif)), CORNERS)
+
+
+def test_a_jpeg_of_a_turned_camera_is_upright() -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    upright = np.kron(CORNERS, np.ones((16, 16, 1), np.uint8))
+    stored = Image.fromarray(np.ascontiguousarray(STORED[6](upright)))
+    found = pixels(encode(stored, "JPEG", quality=95, exif=exif, subsampling=0))
+    np.testing.assert_allclose(found, upright, atol=12)
+
+
+def test_a_sixteen_bit_picture_is_turned_upright_too() -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    stored = Image.fromarray(np.array([[65535, 0, 0]], np.uint16))
+    assert pixels(encode(stored, exif=exif))[:, 0, 0].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 65535])
+def test_an_orientation_that_means_nothing_is_ignored(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    np.testing.assert_array_equal(pixels(encode(corners(), exif=exif)), CORNERS)
+
+
+def test_a_picture_with_a_malformed_exif_tag_is_still_turned_upright() -> None:
+    # A resolution (tag 282) that should be a fraction and is text: Pillow's own
+    # exif_transpose fails on writing it back.
+    orientation = b"\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00"
+    resolution = b"\x01\x1a\x00\x02\x00\x00\x00\x02a\x00\x00\x00"
+    exif = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x02" + orientation + resolution + bytes(4)
+    stored = Image.fromarray(np.ascontiguousarray(STORED[6](CORNERS)))
+    np.testing.assert_array_equal(pixels(encode(stored, exif=exif)), CORNERS)
+
+
+@pytest.mark.parametrize("exif", [b"Exif\x00\x00what is this", b"Exif\x00\x00MM\x00*"], ids=repr)
+def test_exif_that_cannot_be_read_does_not_cost_the_picture(exif: bytes) -> None:
+    np.testing.assert_array_equal(pixels(encode(corners(), exif=exif)), CORNERS)
+
+
+# --- refused pictures ------------------------------------------------------------------
+
+
+def png_of_size(width: int, height: int) -> bytes:
+    """Return a PNG whose header promises a size and that holds no pixels."""
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\x02\x00\x00\x00"
+    chunk = b"IHDR" + header
+    return (
+        b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0d" + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+        + b"\x00\x00\x00\x00IDAT" + zlib.crc32(b"IDAT").to_bytes(4, "big")
+    )  # fmt: skip
+
+
+NOISE = Image.fromarray(np.random.RandomState(0).randint(0, 256, (32, 32, 3)).astype(np.uint8))
+JPEG = encode(NOISE, "JPEG")
+
+
+@pytest.mark.parametrize(
+    ("encoded", "message"),
+    [
+        (b"", "empty file"),
+        (b"these are words\n", "no picture format known"),
+        (JPEG[:-200], "image file is truncated"),
+        (encode(NOISE)[:500], "truncated"),
+        (encode(NOISE)[:20], "Truncated File Read"),
+        (png_of_size(30_000, 30_000), "30000 x 30000 pixels, more than 134,217,728"),
+    ],
+    ids=["no bytes", "text", "truncated JPEG", "truncated PNG", "cut header", "huge"],
+)
+def test_what_cannot_be_decoded_is_refused(encoded: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as refused:
+        images.decode(encoded)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_largest_size_is_taken_and_one_pixel_more_is_not() -> None:
+    assert images.MAX_PIXELS == 2**27
+    with pytest.raises(ValueError, match=r"truncated|broken"):  # its size alone is no reason
+        images.decode(png_of_size(2**13, 2**14))
+    with pytest.raises(ValueError, match="8193 x 16384 pixels"):
+        images.decode(png_of_size(2**13 + 1, 2**14))
+
+
+def outcome(encoded: bytes) -> tuple[str, str]:
+    """Return a picture's mode, or else why it was refused."""
+    try:
+        return images.decode(encoded).mode, ""
+    except ValueError as error:
+        return "", str(error)
+
+
+@pytest.mark.filterwarnings("ignore:.*:UserWarning:PIL")  # Pillow's word on the damage
+@given(data=st.data())
+@settings(deadline=None, max_examples=150)
+def test_a_damaged_picture_is_decoded_or_refused_but_nothing_else(data: st.DataObject) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    exif[ExifTags.Base.Make] = "maker"
+    form = data.draw(st.sampled_from(["JPEG", "PNG", "GIF", "WEBP", "BMP"]))
+    damaged = bytearray(encode(corners(), form, exif=exif))
+    places = st.integers(0, len(damaged) - 1)
+    for place in data.draw(st.lists(places, min_size=1, max_size=5)):
+        damaged[place] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(1, len(damaged)))
+    mode, message = outcome(bytes(damaged[:cut]))
+    assert mode == "RGB" or message
+    assert "\n" not in message
+
+
+# --- looking at the files --------------------------------------------------------------
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data root, and a cache folder beside it."""
+    monkeypatch.setenv("SPML_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SPML_DATA_ROOT", str(tmp_path / "root"))
+    (tmp_path / "root").mkdir()
+    return tmp_path / "root"
+
+
+def plain(grey: int, size: tuple[int, int] = (8, 8)) -> bytes:
+    return encode(Image.new("RGB", size, (grey, grey, grey)))
+
+
+def test_files_are_told_by_size_and_hash(root: Path) -> None:
+    (root / "sub").mkdir()
+    (root / "sub" / "a.png").write_bytes(plain(1))
+    (root / "b.png").write_bytes(plain(2, (9, 9)))
+    sizes, sha256 = images.inspect(["sub/a.png", str(root / "b.png")], verify=True)
+    assert sizes.tolist() == [len(plain(1)), len(plain(2, (9, 9)))]
+    assert sha256 == [
+        hashlib.sha256(plain(1)).hexdigest(),
+        hashlib.sha256(plain(2, (9, 9))).hexdigest(),
+    ]
+    told = images.fingerprints([plain(1), plain(2, (9, 9))])
+    assert (told[0].tolist(), told[1]) == (sizes.tolist(), sha256)
+
+
+def test_files_that_are_not_verified_are_not_read(root: Path) -> None:
+    (root / "a.png").write_bytes(b"not a picture")
+    sizes, sha256 = images.inspect(["a.png"], verify=False)
+    assert (sizes.tolist(), sha256) == ([13], [None])
+
+
+def inspect_refusal(root: Path, paths: list[str], verify: bool = True) -> str:
+    with pytest.raises(InputError) as refused:
+        images.inspect(paths, verify)
+    message = str(refused.value)
+    assert message.startswith(f"{root}: ")
+    assert "\n" not in message
+    return message.removeprefix(f"{root}: ")
+
+
+@pytest.mark.parametrize("verify", [True, False], ids=["verified", "not verified"])
+def test_every_missing_file_is_named(root: Path, verify: bool) -> None:
+    (root / "b.png").write_bytes(plain(1))
+    message = inspect_refusal(root, ["a.png", "b.png", "c.png"], verify)
+    assert message == ("2 of 3 pictures cannot be read: a.png (no such file), c.png (no such file)")
+
+
+def test_of_many_missing_files_ten_are_named_and_the_rest_counted(root: Path) -> None:
+    paths = [f"{number:02d}.png" for number in range(12)]
+    message = inspect_refusal(root, paths)
+    named = ", ".join(f"{path} (no such file)" for path in paths[:10])
+    assert message == f"12 of 12 pictures cannot be read: {named} and 2 more"
+
+
+def test_pictures_that_cannot_be_decoded_are_named_with_the_reason(root: Path) -> None:
+    (root / "empty.jpg").touch()
+    (root / "folder.jpg").mkdir()
+    (root / "good.png").write_bytes(plain(1))
+    (root / "huge.png").write_bytes(png_of_size(30_000, 30_000))
+    (root / "text.jpg").write_text("words")
+    (root / "truncated.jpg").write_bytes(JPEG[:-200])
+    message = inspect_refusal(root, sorted(path.name for path in root.iterdir()))
+    assert message.startswith("5 of 6 pictures cannot be read: empty.jpg (empty file), folder.jpg")
+    assert "huge.png (30000 x 30000 pixels, more than 134,217,728)" in message
+    assert "text.jpg (no picture format known)" in message
+    assert "truncated.jpg (image file is truncated" in message
+
+
+def test_the_data_root_must_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for unset in (lambda: monkeypatch.delenv("SPML_DATA_ROOT", raising=False),
+                  lambda: monkeypatch.setenv("SPML_DATA_ROOT", "")):  # fmt: skip
+        unset()
+        with pytest.raises(InputError) as refused:
+            images.data_root("the index")
+        assert str(refused.value) == (
+            "SPML_DATA_ROOT is not set, but the index needs it: "
+            "export SPML_DATA_ROOT=/the/folder/that/holds/the/pictures"
+        )
+
+
+def test_the_data_root_must_be_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for place in (file, tmp_path / "nowhere"):
+        monkeypatch.setenv("SPML_DATA_ROOT", str(place))
+        with pytest.raises(InputError) as refused:
+            images.data_root("the index")
+        expected = f"SPML_DATA_ROOT = {str(place)!r}: should be a folder that exists"
+        assert str(refused.value) == expected
+
+
+# --- all pictures of a stage -----------------------------------------------------------
+
+NO_FILE = Path("no-images.parquet")
+
+
+def index_of(paths: list[str | None], sizes: list[int], sha256: list[str | None]) -> Index:
+    n = len(paths)
+    return Index(
+        classes=("cat", "dog"),
+        image_ids=[f"id{row}" for row in range(n)],
+        paths=paths,
+        splits=np.array(["train"] * n),
+        targets=np.zeros((n, 2), np.int8),
+        labels=np.zeros((n, 2), np.bool_),
+        sizes=np.array(sizes, np.int64),
+        sha256=sha256,
+    )
+
+
+def index_of_files(root: Path, pictures: dict[str, bytes], verify: bool = True) -> Index:
+    for name, encoded in pictures.items():
+        (root / name).write_bytes(encoded)
+    sizes, sha256 = images.inspect(list(pictures), verify)
+    return index_of(list(pictures), sizes.tolist(), sha256)
+
+
+def rows(*numbers: int) -> npt.NDArray[np.int64]:
+    return np.array(numbers, np.int64)
+
+
+def kept(root: Path) -> list[Path]:
+    return [path for path in (root.parent / "cache").rglob("*") if path.is_file()]
+
+
+def test_pictures_are_loaded_in_the_order_of_the_rows(root: Path) -> None:
+    index = index_of_files(root, {f"{grey}.png": plain(grey) for grey in (10, 20, 30)})
+    pictures = images.load(index, rows(2, 0), 8, NO_FILE)
+    assert pictures.shape == (2, 8, 8, 3)
+    assert pictures.dtype == np.uint8
+    assert not pictures.flags.writeable
+    assert (pictures[0] == 30).all()
+    assert (pictures[1] == 10).all()
+
+
+def test_the_whole_picture_is_squeezed_into_the_square(root: Path) -> None:
+    wide = np.zeros((8, 64, 3), np.uint8)
+    wide[:, :32], wide[:, 32:] = RED, BLUE
+    index = index_of_files(root, {"wide.png": encode(Image.fromarray(wide))})
+    (picture,) = images.load(index, rows(0), 16, NO_FILE)
+    np.testing.assert_array_equal(picture[:, :7], np.broadcast_to(RED, (16, 7, 3)))
+    np.testing.assert_array_equal(picture[:, 9:], np.broadcast_to(BLUE, (16, 7, 3)))
+
+
+def test_a_picture_of_the_right_size_is_not_touched(root: Path) -> None:
+    index = index_of_files(root, {"a.png": encode(NOISE)})
+    (picture,) = images.load(index, rows(0), 32, NO_FILE)
+    np.testing.assert_array_equal(picture, np.asarray(NOISE))
+
+
+def test_pictures_are_decoded_once_and_found_again(root: Path) -> None:
+    index = index_of_files(root, {"a.png": plain(10), "b.png": plain(20)})
+    first = np.array(images.load(index, rows(0, 1), 8, NO_FILE))
+    (file,) = kept(root)
+    written = file.stat().st_mtime_ns
+    for path in root.iterdir():
+        path.unlink()
+    np.testing.assert_array_equal(images.load(index, rows(0, 1), 8, NO_FILE), first)
+    assert [path.stat().st_mtime_ns for path in kept(root)] == [written]
+
+
+@pytest.mark.parametrize("verify", [True, False], ids=["verified", "not verified"])
+def test_other_rows_sizes_and_pictures_are_kept_apart(root: Path, verify: bool) -> None:
+    index = index_of_files(root, {"a.png": plain(10), "b.png": plain(20)}, verify)
+    other = index_of_files(root, {"a.png": plain(10), "c.png": plain(30)}, verify)
+    for given_index, given_rows, size, greys in [
+        (index, rows(0, 1), 8, [10, 20]),
+        (index, rows(1, 0), 8, [20, 10]),
+        (index, rows(0), 8, [10]),
+        (index, rows(0, 1), 4, [10, 20]),
+        (other, rows(0, 1), 8, [10, 30]),
+    ]:
+        pictures = images.load(given_index, given_rows, size, NO_FILE)
+        assert pictures.shape == (len(greys), size, size, 3)
+        assert pictures[:, 0, 0, 0].tolist() == greys
+    assert len(kept(root)) == 5
+
+
+def test_pictures_without_a_file_come_from_images_parquet(root: Path) -> None:
+    encoded = [plain(10), plain(20), plain(30)]
+    path = root.parent / "images.parquet"
+    tables.write_images(path, ["id2", "id1", "id0"], encoded[::-1])
+    sizes, sha256 = images.fingerprints(encoded)
+    index = index_of([None] * 3, sizes.tolist(), sha256)
+    pictures = images.load(index, rows(0, 2), 8, path)
+    assert pictures[:, 0, 0, 0].tolist() == [10, 30]
+
+
+def load_refusal(index: Index, where: Path, embedded: Path = NO_FILE) -> str:
+    with pytest.raises(InputError) as refused:
+        images.load(index, np.arange(len(index.image_ids)), 8, embedded)
+    message = str(refused.value)
+    assert message.startswith(f"{where}: ")
+    assert "\n" not in message
+    return message.removeprefix(f"{where}: ")
+
+
+@pytest.mark.parametrize("verify", [True, False], ids=["verified", "not verified"])
+def test_a_file_that_changed_since_prepare_is_refused(root: Path, verify: bool) -> None:
+    index = index_of_files(root, {"a.png": plain(10), "b.png": plain(20)}, verify)
+    (root / "b.png").write_bytes(plain(20) + b"more")
+    message = load_refusal(index, root)
+    assert message == (
+        "1 of 2 pictures cannot be read: "
+        "b.png (has changed since prepare: run it again, `dvc repro -f prepare`)"
+    )
+    assert kept(root) == []
+
+
+def test_a_file_that_changed_and_kept_its_size_is_refused_where_its_hash_is_known(
+    root: Path,
+) -> None:
+    assert len(plain(10)) == len(plain(20))
+    index = index_of_files(root, {"a.png": plain(10)})
+    (root / "a.png").write_bytes(plain(20))
+    assert "a.png (has changed since prepare" in load_refusal(index, root)
+
+
+def test_a_failure_names_the_files_and_leaves_nothing_in_the_cache(root: Path) -> None:
+    index = index_of_files(root, {f"{number}.png": plain(number) for number in range(13)})
+    for number in range(1, 13):
+        (root / f"{number}.png").unlink()
+    message = load_refusal(index, root)
+    assert message.startswith("12 of 13 pictures cannot be read: 1.png (no such file), 2.png")
+    assert message.endswith("10.png (no such file) and 2 more")
+    assert kept(root) == []
+    with pytest.raises(InputError):  # nor does a second call take it for done
+        images.load(index, np.arange(13), 8, NO_FILE)
+
+
+def test_a_picture_that_prepare_did_not_verify_is_refused_when_it_is_decoded(root: Path) -> None:
+    index = index_of_files(root, {"a.png": b"words"}, verify=False)
+    message = load_refusal(index, root)
+    assert message == "1 of 1 pictures cannot be read: a.png (no picture format known)"
+    assert kept(root) == []
+
+
+def test_without_its_pictures_an_embedded_set_is_refused(root: Path) -> None:
+    index = index_of([None], [-1], [None])
+    missing = root.parent / "images.parquet"
+    assert load_refusal(index, missing, missing) == "no such file; run the stage prepare first"
+    tables.write_images(missing, ["other"], [plain(1)])
+    assert load_refusal(index, missing, missing) == "has no picture 'id0'; run prepare again"
+    assert kept(root) == []
+
+
+def test_the_cache_lies_in_the_working_folder_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("SPML_CACHE", raising=False)
+    assert images.cache_folder() == Path(".cache")
+    monkeypatch.setenv("SPML_CACHE", "/elsewhere")
+    assert images.cache_folder() == Path("/elsewhere")

@@ -1,0 +1,110 @@
+"""The page: everything on it, nothing from the network, no name taken for HTML."""
+
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline import report
+from pipeline.evaluate import Evaluation
+from pipeline.report import FIGURES
+
+HOSTILE = ("<script>alert(1)</script>", "a & b", '"quoted"', "</td><td>", "it's", "élan\nvital")
+
+
+class Reader(HTMLParser):
+    """Collects the cells of tables, the tags with their attributes, and unclosed tags."""
+
+    VOID = ("meta", "img")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note the tag."""
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag in ("td", "th"):
+            self.cells.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        """Check that it closes the last one."""
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        """Add to the cell."""
+        if self.open and self.open[-1] in ("td", "th"):
+            self.cells[-1] += data
+
+
+def evaluation(classes: tuple[str, ...] = HOSTILE) -> Evaluation:
+    n = len(classes)
+    per_class: dict[str, list[Any]] = {
+        "class": list(classes),
+        "test_positives": list(range(n)),
+        "teacher_AP": [None, *[71.23456] * (n - 1)],
+    }
+    metrics = {"teacher.mAP": 87.654321, "classes_evaluated": 20, "pseudo_labels.precision": None}
+    return Evaluation(metrics, np.zeros(n), np.zeros(n), per_class)
+
+
+def read(page: str) -> Reader:
+    reader = Reader()
+    reader.feed(page)
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+def test_every_number_is_on_the_page() -> None:
+    cells = read(report.page(evaluation())).cells
+    for name, value in (("teacher.mAP", "87.65"), ("classes_evaluated", "20")):
+        assert cells[cells.index(name) + 1] == value
+    assert cells.count("71.23") == len(HOSTILE) - 1
+
+
+def test_names_are_shown_as_they_are_and_never_as_html() -> None:
+    page = report.page(evaluation())
+    assert set(HOSTILE) <= set(read(page).cells)
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_what_is_not_known_is_a_dash() -> None:
+    cells = read(report.page(evaluation())).cells
+    assert cells[cells.index("pseudo_labels.precision") + 1] == "–"
+    assert cells[cells.index(HOSTILE[0]) + 2] == "–"
+    assert "None" not in cells
+
+
+def test_the_page_needs_no_network() -> None:
+    page = report.page(evaluation(("cat", "dog")))
+    reader = read(page)
+    assert "http:" not in page
+    assert "https:" not in page
+    assert "//" not in page
+    assert "url(" not in page
+    assert {tag for tag, _ in reader.tags}.isdisjoint({"link", "script", "iframe", "base"})
+    shown = [attrs for tag, attrs in reader.tags if tag == "img"]
+    assert [attrs["src"] for attrs in shown] == list(FIGURES)
+    assert all(attrs["alt"] for attrs in shown)
+
+
+def test_the_page_says_its_encoding_before_any_name() -> None:
+    page = report.page(evaluation())
+    assert page.startswith("<!doctype html>")
+    assert 0 < page.index('<meta charset="utf-8">') < page.index("élan")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "–"), (0.0, "0"), (0.12345678, "0.1235"), (3, "3"), (12345, "12345"), ("x", "x")],
+    ids=str,
+)
+def test_a_cell_is_short(value: object, shown: str) -> None:
+    assert report._cell(value) == shown

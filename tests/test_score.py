@@ -1,0 +1,112 @@
+"""The device by the environment, and probabilities in the order of the pictures."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pipeline import models
+from pipeline.errors import InputError
+from pipeline.models import Classifier, Spec
+from pipeline.score import choose_device, describe_device, predict, to_device
+from pipeline.weights import CENTRED
+
+
+class Brightness(nn.Module):
+    """The mean of each channel as logits; in training mode, nonsense."""
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Return (B, 3)."""
+        return pictures.mean(dim=(2, 3)) if not self.training else pictures.new_zeros(1)
+
+
+def noise(n: int, size: int = 16) -> np.ndarray:
+    return np.random.RandomState(0).randint(0, 256, (n, size, size, 3)).astype(np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def _no_devices_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SPML_DEVICES", raising=False)
+
+
+def test_probabilities_are_the_sigmoid_of_the_logits_in_the_order_of_the_pictures() -> None:
+    fabric = choose_device("32")
+    pictures = noise(7)
+    probs = predict(fabric, fabric.setup_module(Brightness()), pictures, batch_size=3)
+    logits = pictures.mean(axis=(1, 2)) / 255
+    assert probs.shape == (7, 3)
+    assert probs.dtype == np.float32
+    np.testing.assert_allclose(probs, 1 / (1 + np.exp(-logits)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 7, 100], ids=str)
+def test_probabilities_do_not_depend_on_the_batch_size(batch_size: int) -> None:
+    fabric = choose_device("32")
+    torch.manual_seed(0)
+    model = fabric.setup_module(Classifier(Spec("small_cnn", ("a", "b"), 16, *CENTRED)))
+    pictures = noise(9)
+    expected = predict(fabric, model, pictures, batch_size=9)
+    np.testing.assert_allclose(
+        predict(fabric, model, pictures, batch_size), expected, rtol=1e-5, atol=1e-6
+    )
+    assert np.ptp(expected) > 0
+
+
+def test_scoring_is_in_evaluation_mode_and_changes_nothing() -> None:
+    fabric = choose_device("32")
+    model = models.build(
+        models.ModelParams(
+            backbone="squeezenet1_1", weights=None, input_size=32, freeze_batch_norm=False
+        ),
+        ("a", "b"),
+    )
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    wrapped = fabric.setup_module(model)
+    wrapped.train()
+    first = predict(fabric, wrapped, noise(4, 32), 4)
+    assert not wrapped.training
+    assert np.array_equal(first, predict(fabric, wrapped, noise(4, 32), 4))  # no dropout
+    for key, value in model.state_dict().items():
+        assert torch.equal(value.cpu(), before[key])
+
+
+def test_bf16_scores_are_float32_and_near_those_of_32_bit() -> None:
+    torch.manual_seed(0)
+    model = Classifier(Spec("small_cnn", ("a", "b"), 16, *CENTRED))
+    exact, rough = (
+        predict(fabric, fabric.setup_module(model), noise(5), 5)
+        for fabric in (choose_device("32"), choose_device("bf16"))
+    )
+    assert rough.dtype == np.float32
+    np.testing.assert_allclose(rough, exact, atol=0.02)
+    assert not np.array_equal(rough, exact)
+
+
+def test_pictures_reach_the_device_as_they_are() -> None:
+    fabric = choose_device("32")
+    pictures = noise(5)
+    batch = to_device(pictures, np.array([3, 0]), fabric)
+    assert batch.device == fabric.device
+    assert batch.dtype == torch.uint8
+    assert np.array_equal(batch.cpu().numpy(), pictures[[3, 0]])
+
+
+def test_one_device_is_the_default_and_is_described() -> None:
+    fabric = choose_device("bf16")
+    assert fabric.world_size == 1
+    description = describe_device(fabric, "bf16")
+    assert description.endswith(", bf16")
+    on_cpu = f"CPU, {torch.get_num_threads()} threads"
+    assert description.startswith({"cpu": on_cpu, "cuda": "1 x "}[fabric.device.type])
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "", "1,2", "auto"], ids=repr)
+def test_devices_that_are_no_number_are_refused(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPML_DEVICES", value)
+    with pytest.raises(InputError) as caught:
+        choose_device("32")
+    assert str(caught.value) == (
+        f"SPML_DEVICES = {value!r}: should be a number of devices, 1 or more"
+    )

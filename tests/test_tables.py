@@ -1,0 +1,532 @@
+"""The Parquet files: round trips, their schema, equal bytes, atomic writes, refused files."""
+
+import json
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from pipeline import files, tables
+from pipeline.arrays import BoolMatrix
+from pipeline.errors import InputError
+from pipeline.tables import Index, PseudoLabels, Scores, Truth
+
+CLASSES = ("cat", "dog", "sea lion")
+RULE = {"spml.rule": "tau", "spml.rule.tau": "0.3"}
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
+TYPES = {
+    "index.parquet": {
+        "image_id": pa.string(),
+        "path": pa.string(),
+        "split": pa.string(),
+        "observed": pa.list_(pa.int64()),
+        "observed_negatives": pa.list_(pa.int64()),
+        "labels": pa.list_(pa.int64()),
+        "size": pa.int64(),
+        "sha256": pa.string(),
+    },
+    "truth.parquet": {"image_id": pa.string(), "labels": pa.list_(pa.int64())},
+    "images.parquet": {
+        "image_id": pa.string(),
+        "image": pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
+    },
+    "scores.parquet": {"image_id": pa.string(), "probs": pa.list_(pa.float32(), 3)},
+    "pseudo_labels.parquet": {
+        "image_id": pa.string(),
+        "observed": pa.list_(pa.int64()),
+        "labels": pa.list_(pa.int64()),
+        "label_names": pa.list_(pa.string()),
+        "scores": pa.list_(pa.float32()),
+        "n_added": pa.int64(),
+    },
+}
+READERS: dict[str, Callable[[Path], Any]] = {
+    "index.parquet": tables.read_index,
+    "truth.parquet": tables.read_truth,
+    "images.parquet": lambda path: tables.read_images(path, ["a"]),
+    "scores.parquet": tables.read_scores,
+    "pseudo_labels.parquet": tables.read_pseudo_labels,
+}
+STAGES = dict.fromkeys(READERS, "prepare") | {
+    "scores.parquet": "score",
+    "pseudo_labels.parquet": "pseudo_label",
+}
+
+
+def matrix(*rows: list[int]) -> BoolMatrix:
+    return np.array(rows, dtype=np.bool_)
+
+
+INDEX = Index(
+    classes=CLASSES,
+    image_ids=["a", "b", "c", "d"],
+    paths=["some/a.jpg", "/abs/b.jpg", None, "d.png"],
+    splits=np.array(["train", "val", "test", "train"]),
+    targets=np.array([[1, 0, -1], [0, 0, 1], [0, 0, 0], [0, 0, 0]], np.int8),
+    labels=matrix([0, 0, 0], [1, 0, 1], [0, 0, 0], [0, 0, 0]),
+    sizes=np.array([10, 2**40, -1, 0]),
+    sha256=["0f" * 32, None, None, "a0" * 32],
+)
+TRUTH = Truth(["a", "c", "d"], matrix([1, 1, 0], [0, 0, 0], [0, 1, 1]))
+SCORES = Scores(["a", "d"], np.array([[0.9, 0.25, 0.5], [0.1, 1e-30, 1.0]], np.float32))
+NAN = np.float32(np.nan)
+PSEUDO = PseudoLabels(
+    image_ids=["a", "d"],
+    observed=matrix([1, 0, 0], [0, 0, 0]),
+    labels=matrix([1, 0, 1], [0, 0, 1]),
+    probs=np.array([[0.9, NAN, 0.5], [NAN, NAN, 1.0]], np.float32),
+    rule=RULE,
+)
+
+
+def write_all(folder: Path) -> None:
+    tables.write_index(folder / "index.parquet", INDEX)
+    tables.write_truth(folder / "truth.parquet", TRUTH, CLASSES)
+    tables.write_images(folder / "images.parquet", ["a", "b"], [b"\x00one", b""])
+    tables.write_scores(folder / "scores.parquet", SCORES, CLASSES)
+    tables.write_pseudo_labels(folder / "pseudo_labels.parquet", PSEUDO, CLASSES)
+
+
+def same(found: Any, expected: Any) -> None:
+    assert type(found) is type(expected)
+    for field in fields(expected):
+        left, right = getattr(found, field.name), getattr(expected, field.name)
+        if isinstance(right, np.ndarray):
+            assert left.dtype.kind == right.dtype.kind
+            assert left.dtype.itemsize == right.dtype.itemsize or right.dtype.kind == "U"
+            np.testing.assert_array_equal(left, right)
+        else:
+            assert left == right
+
+
+def refusal(read: Callable[[Path], Any], path: Path) -> str:
+    with pytest.raises(InputError) as refused:
+        read(path)
+    message = str(refused.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message.removeprefix(f"{path}: ")
+
+
+# --- round trips -----------------------------------------------------------------------
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    write_all(tmp_path)
+    same(tables.read_index(tmp_path / "index.parquet"), INDEX)
+    same(tables.read_truth(tmp_path / "truth.parquet"), TRUTH)
+    same(tables.read_scores(tmp_path / "scores.parquet"), SCORES)
+    same(tables.read_pseudo_labels(tmp_path / "pseudo_labels.parquet"), PSEUDO)
+    pictures = tables.read_images(tmp_path / "images.parquet", ["b", "a"])
+    assert pictures == [b"", b"\x00one"]
+
+
+@st.composite
+def indexes(draw: st.DrawFn) -> Index:
+    classes = draw(st.lists(NAMES, min_size=1, max_size=5, unique=True))
+    image_ids = sorted(draw(st.lists(NAMES, min_size=1, max_size=7, unique=True)))
+    shape = (len(image_ids), len(classes))
+    splits = np.array([draw(st.sampled_from(["train", "val", "test"])) for _ in image_ids])
+    targets = draw(arrays(np.int8, shape, elements=st.integers(-1, 1)))
+    labels = draw(arrays(np.bool_, shape))
+    # what the class says of its fields: test rows have no targets, only val rows have labels
+    targets[splits == "test"] = 0
+    labels[splits != "val"] = False
+    return Index(
+        classes=tuple(classes),
+        image_ids=image_ids,
+        paths=[draw(st.none() | NAMES) for _ in image_ids],
+        splits=splits,
+        targets=targets,
+        labels=labels,
+        sizes=draw(arrays(np.int64, shape[0], elements=st.integers(-1, 2**62))),
+        sha256=[draw(st.none() | NAMES) for _ in image_ids],
+    )
+
+
+@given(index=indexes())
+@settings(deadline=None, max_examples=50)
+def test_any_index_comes_back_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory, index: Index
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any_index.parquet"
+    tables.write_index(path, index)
+    same(tables.read_index(path), index)
+
+
+@st.composite
+def pseudo_labels(draw: st.DrawFn) -> tuple[PseudoLabels, tuple[str, ...], Scores]:
+    classes = draw(st.lists(NAMES, min_size=1, max_size=5, unique=True))
+    image_ids = sorted(draw(st.lists(NAMES, max_size=7, unique=True)))
+    shape = (len(image_ids), len(classes))
+    labels = draw(arrays(np.bool_, shape))
+    probs = draw(arrays(np.float32, shape, elements=st.floats(0, 1, width=32)))
+    pseudo = PseudoLabels(
+        image_ids=image_ids,
+        observed=draw(arrays(np.bool_, shape)),
+        labels=labels,
+        probs=np.where(labels, probs, NAN),
+        rule=RULE,
+    )
+    return pseudo, tuple(classes), Scores(image_ids, probs)
+
+
+@given(drawn=pseudo_labels())
+@settings(deadline=None, max_examples=50)
+def test_any_pseudo_labels_and_scores_come_back_as_they_were(
+    tmp_path_factory: pytest.TempPathFactory,
+    drawn: tuple[PseudoLabels, tuple[str, ...], Scores],
+) -> None:
+    pseudo, classes, scores = drawn
+    path = tmp_path_factory.getbasetemp() / "any_labels.parquet"
+    tables.write_pseudo_labels(path, pseudo, classes)
+    same(tables.read_pseudo_labels(path), pseudo)
+    tables.write_scores(path, scores, classes)
+    same(tables.read_scores(path), scores)
+    truth = Truth(pseudo.image_ids, pseudo.observed)
+    tables.write_truth(path, truth, classes)
+    same(tables.read_truth(path), truth)
+
+
+def test_class_names_may_be_of_any_script(tmp_path: Path) -> None:
+    classes = ("Löwe", "猫", 'a "quoted" name')
+    path = tmp_path / "pseudo_labels.parquet"
+    tables.write_pseudo_labels(path, PSEUDO, classes)
+    assert pq.read_table(path)["label_names"].to_pylist() == [
+        ["Löwe", 'a "quoted" name'],
+        ['a "quoted" name'],
+    ]
+    tables.write_index(path, replace(INDEX, classes=classes))
+    assert tables.read_index(path).classes == classes
+
+
+# --- what is in the files --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_a_file_has_these_columns_compressed_and_nullable(tmp_path: Path, name: str) -> None:
+    write_all(tmp_path)
+    file = pq.ParquetFile(tmp_path / name)
+    schema = file.schema_arrow
+    assert schema.names == list(TYPES[name])
+    for field in schema:
+        # the name of a list's inner field is a matter of taste: compare what it holds
+        assert field.type.equals(TYPES[name][field.name]), field
+        assert field.nullable
+    group = file.metadata.row_group(0)
+    assert {group.column(i).compression for i in range(group.num_columns)} == {"ZSTD"}
+
+
+def test_the_columns_of_pseudo_labels_mean_what_the_contract_says(tmp_path: Path) -> None:
+    write_all(tmp_path)
+    rows = pq.read_table(tmp_path / "pseudo_labels.parquet").to_pylist()
+    assert rows == [
+        {
+            "image_id": "a",
+            "observed": [0],
+            "labels": [0, 2],
+            "label_names": ["cat", "sea lion"],
+            "scores": [pytest.approx(0.9), 0.5],
+            "n_added": 1,
+        },
+        {
+            "image_id": "d",
+            "observed": [],
+            "labels": [2],
+            "label_names": ["sea lion"],
+            "scores": [1.0],
+            "n_added": 1,
+        },
+    ]
+
+
+def test_an_observed_label_that_the_rule_drops_is_not_counted_as_added(tmp_path: Path) -> None:
+    path = tmp_path / "pseudo_labels.parquet"
+    pseudo = PseudoLabels(
+        image_ids=["a"],
+        observed=matrix([1, 0, 0]),
+        labels=matrix([0, 1, 0]),
+        probs=np.array([[NAN, 0.5, NAN]], np.float32),
+        rule=RULE,
+    )
+    tables.write_pseudo_labels(path, pseudo, CLASSES)
+    row = pq.read_table(path).to_pylist()[0]
+    assert (row["observed"], row["labels"], row["n_added"]) == ([0], [1], 1)
+
+
+@pytest.mark.parametrize("empty", [False, True], ids=["only observed labels", "no label at all"])
+def test_nothing_need_be_added(tmp_path: Path, empty: bool) -> None:
+    labels = np.zeros_like(PSEUDO.labels) if empty else PSEUDO.observed
+    probs = np.where(labels, np.float32(0.5), NAN)
+    pseudo = PseudoLabels(PSEUDO.image_ids, PSEUDO.observed, labels, probs, RULE)
+    path = tmp_path / "pseudo_labels.parquet"
+    tables.write_pseudo_labels(path, pseudo, CLASSES)
+    table = pq.read_table(path)
+    assert table["n_added"].to_pylist() == [0, 0]
+    assert table["labels"].to_pylist() == ([[], []] if empty else [[0], []])
+    assert table.schema.field("label_names").type == pa.list_(pa.string())
+    same(tables.read_pseudo_labels(path), pseudo)
+
+
+def test_what_nobody_has_seen_is_null_and_what_was_seen_to_be_nothing_is_empty(
+    tmp_path: Path,
+) -> None:
+    write_all(tmp_path)
+    index = pq.read_table(tmp_path / "index.parquet").to_pydict()
+    assert index["split"] == ["train", "val", "test", "train"]
+    assert index["observed"] == [[0], [2], None, []]
+    assert index["observed_negatives"] == [[2], [], None, []]
+    assert index["labels"] == [None, [0, 2], None, None]
+    assert index["size"] == [10, 2**40, None, 0]
+    assert index["sha256"] == ["0f" * 32, None, None, "a0" * 32]
+    assert index["path"] == ["some/a.jpg", "/abs/b.jpg", None, "d.png"]
+
+
+def test_the_metadata_name_the_classes_the_rule_and_nothing_of_the_machine(
+    tmp_path: Path,
+) -> None:
+    write_all(tmp_path)
+    metadata = pq.read_metadata(tmp_path / "pseudo_labels.parquet").metadata
+    assert metadata.keys() == {
+        b"huggingface",
+        b"spml.schema_version",
+        b"spml.classes",
+        b"spml.rule",
+        b"spml.rule.tau",
+        b"ARROW:schema",
+    }
+    assert json.loads(metadata[b"spml.classes"]) == list(CLASSES)
+    assert metadata[b"spml.rule"] == b"tau"
+    assert metadata[b"spml.rule.tau"] == b"0.3"
+    features = json.loads(metadata[b"huggingface"])["info"]["features"]
+    for name in ("observed", "labels"):
+        assert features[name]["feature"] == {"_type": "ClassLabel", "names": list(CLASSES)}
+    for name in TYPES:
+        content = (tmp_path / name).read_bytes()
+        assert str(tmp_path).encode() not in content
+
+
+def test_equal_content_gives_equal_bytes_wherever_it_is_written(tmp_path: Path) -> None:
+    for folder in ("one", "another/place"):
+        write_all(tmp_path / folder)
+    for name in TYPES:
+        one = (tmp_path / "one" / name).read_bytes()
+        assert one == (tmp_path / "another/place" / name).read_bytes()
+        assert len(one) > 100
+
+
+def test_the_same_scores_in_another_memory_layout_give_equal_bytes(tmp_path: Path) -> None:
+    tables.write_scores(tmp_path / "c", SCORES, CLASSES)
+    turned = Scores(SCORES.image_ids, np.asfortranarray(SCORES.probs))
+    tables.write_scores(tmp_path / "f", turned, CLASSES)
+    assert (tmp_path / "c").read_bytes() == (tmp_path / "f").read_bytes()
+
+
+def test_a_table_for_people_is_plain_csv(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    files.write_csv(path, {"class": ["Löwe", "a, b"], "n": [1, None]})
+    assert path.read_bytes() == 'class,n\nLöwe,1\n"a, b",\n'.encode()
+
+
+# --- atomic writes ---------------------------------------------------------------------
+
+
+def test_a_file_appears_only_when_it_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "file"
+    with files.replacing(path) as temporary:
+        temporary.write_text("new")
+        assert not path.exists()
+    assert path.read_text() == "new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_file_is_replaced_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    with files.replacing(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_replaced_with_nothing_left_of_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "folder"
+    path.mkdir()
+    (path / "old").write_text("old")
+    with files.replacing(path) as temporary:
+        temporary.mkdir()
+        (temporary / "new").write_text("new")
+        assert (path / "old").exists()
+    assert [file.name for file in path.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [InputError("wrong"), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize("before", [True, False], ids=["something there", "nothing there"])
+@pytest.mark.parametrize("folder", [True, False], ids=["folder", "file"])
+def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(
+    tmp_path: Path, folder: bool, before: bool, error: BaseException
+) -> None:
+    path = tmp_path / "out"
+    if before and folder:
+        path.mkdir()
+        (path / "old").write_text("old")
+    elif before:
+        path.write_text("old")
+
+    def fail() -> None:
+        with files.replacing(path) as temporary:
+            if folder:
+                temporary.mkdir()
+                (temporary / "half").write_text("ha")
+            else:
+                temporary.write_text("ha")
+            raise error
+
+    with pytest.raises(type(error)):
+        fail()
+    assert list(tmp_path.iterdir()) == ([path] if before else [])
+    if before:
+        assert (path / "old" if folder else path).read_text() == "old"
+        assert not folder or len(list(path.iterdir())) == 1
+
+
+def test_a_block_that_fails_before_it_writes_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="wrong"), files.replacing(tmp_path / "out"):
+        raise InputError("wrong")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    write_all(tmp_path)
+    before = (tmp_path / "scores.parquet").read_bytes()
+    wrong = Scores(["a"], SCORES.probs)  # one name for two rows
+    with pytest.raises(pa.ArrowInvalid):
+        tables.write_scores(tmp_path / "scores.parquet", wrong, CLASSES)
+    assert (tmp_path / "scores.parquet").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(TYPES)
+
+
+# --- refused files ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_missing_file_is_refused_with_the_stage_that_writes_it(tmp_path: Path, name: str) -> None:
+    message = refusal(READERS[name], tmp_path / name)
+    assert message == f"no such file; run the stage {STAGES[name]} first"
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_parquet_file_of_someone_else_is_refused(tmp_path: Path, name: str) -> None:
+    pq.write_table(pa.table({"image_id": ["a"], "caption": ["a cat"]}), tmp_path / name)
+    message = refusal(READERS[name], tmp_path / name)
+    missing = list(TYPES[name])[1]
+    stage = STAGES[name]
+    assert message == f"has no column {missing!r}; it should be written by the stage {stage}"
+
+
+def test_a_parquet_file_that_lost_its_metadata_is_refused(tmp_path: Path) -> None:
+    write_all(tmp_path)
+    path = tmp_path / "truth.parquet"
+    pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)
+    message = refusal(tables.read_truth, path)
+    assert message == "has no metadata 'spml.classes'; it should be written by the stage prepare"
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"image_id,labels\n", b"\x00" * 999], ids=repr)
+@pytest.mark.parametrize("name", READERS)
+def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert refusal(READERS[name], tmp_path / name).startswith("cannot be read as Parquet: ")
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_truncated_file_is_refused_wherever_it_was_cut(tmp_path: Path, name: str) -> None:
+    write_all(tmp_path)
+    path = tmp_path / name
+    content = path.read_bytes()
+    for length in [*range(0, len(content), 97), len(content) - 1]:
+        path.write_bytes(content[:length])
+        assert refusal(READERS[name], path).startswith("cannot be read as Parquet: ")
+
+
+def test_a_file_that_is_damaged_inside_a_column_is_refused(tmp_path: Path) -> None:
+    write_all(tmp_path)
+    path = tmp_path / "scores.parquet"
+    content = bytearray(path.read_bytes())
+    start = pq.read_metadata(path).row_group(0).column(0).dictionary_page_offset
+    content[start : start + 40] = b"\xff" * 40
+    path.write_bytes(content)
+    assert refusal(tables.read_scores, path).startswith("cannot be read as Parquet: ")
+
+
+@pytest.mark.parametrize("number", [3, -1, 2**40])
+def test_a_class_number_out_of_range_is_refused(tmp_path: Path, number: int) -> None:
+    write_all(tmp_path)
+    path = tmp_path / "truth.parquet"
+    table = pq.read_table(path)
+    labels = pa.array([[0], [number], []], pa.list_(pa.int64()))
+    pq.write_table(table.set_column(1, "labels", labels), path)
+    message = refusal(tables.read_truth, path)
+    assert message == f"class number {number}: should be from 0 to 2, one of its 3 classes"
+
+
+def test_a_file_with_more_columns_is_read_all_the_same(tmp_path: Path) -> None:
+    write_all(tmp_path)
+    path = tmp_path / "pseudo_labels.parquet"
+    table = pq.read_table(path)
+    weights = pa.array([[0.5, 1.0], [0.1]], pa.list_(pa.float32()))
+    pq.write_table(table.append_column("weights", weights), path)
+    same(tables.read_pseudo_labels(path), PSEUDO)
+
+
+def test_pictures_that_the_file_does_not_hold_are_refused(tmp_path: Path) -> None:
+    write_all(tmp_path)
+    path = tmp_path / "images.parquet"
+    message = refusal(lambda path: tables.read_images(path, ["a", "z", "y"]), path)
+    assert message == "has no picture 'z'; run prepare again"
+
+
+# --- rows ------------------------------------------------------------------------------
+
+
+def test_the_rows_of_a_split_are_ascending_and_have_names() -> None:
+    assert INDEX.rows("train").tolist() == [0, 3]
+    assert INDEX.ids(INDEX.rows("train")) == ["a", "d"]
+    assert INDEX.rows("test").tolist() == [2]
+
+
+def test_truth_is_given_in_the_order_of_the_index() -> None:
+    shuffled = Truth(["d", "c", "a"], TRUTH.labels[::-1])
+    np.testing.assert_array_equal(shuffled.of(INDEX, "train"), TRUTH.labels[[0, 2]])
+    np.testing.assert_array_equal(shuffled.of(INDEX, "test"), TRUTH.labels[[1]])
+
+
+def test_truth_of_other_data_is_refused() -> None:
+    with pytest.raises(InputError, match=r"truth\.parquet: has no image_id 'd'; run prepare again"):
+        Truth(["a", "c"], TRUTH.labels[:2]).of(INDEX, "train")
+
+
+def test_the_truth_of_val_is_not_in_the_truth() -> None:
+    with pytest.raises(InputError, match="has no image_id 'b'"):
+        TRUTH.of(INDEX, "val")
+
+
+@pytest.mark.parametrize("found", [["a"], ["a", "c"], ["d", "a"], []], ids=str)
+def test_scores_of_other_pictures_are_refused(found: list[str]) -> None:
+    path = Path("data/scores.parquet")
+    tables.check_same_images(path, ["a", "d"], ["a", "d"])
+    message = refusal(lambda path: tables.check_same_images(path, found, ["a", "d"]), path)
+    assert message == (
+        f"its {len(found)} image_ids are not the 2 of the index; it was made for other data: "
+        f"run `dvc repro`"
+    )
