@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dvclive.live import Live
 
-from pipeline import tables
+from pipeline import files
 from pipeline.errors import InputError
 
 CURVES = ("loss", "lr", "val_mAP")
@@ -26,7 +26,7 @@ def write(folder: Path, history: list[Epoch]) -> None:
     """Write a training's history to a folder by DVCLive: a TSV per curve, metrics.json."""
     best = max(history, key=lambda epoch: epoch.val_mAP)
     with (
-        tables.replacing(folder) as temporary,
+        files.replacing(folder) as temporary,
         # DVCLive would otherwise write dvc.yaml and save an experiment.
         Live(str(temporary), dvcyaml=None, save_dvc_exp=False) as live,
     ):

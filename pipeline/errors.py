@@ -14,3 +14,8 @@ def some(names: list[str], limit: int = 10) -> str:
     shown = ", ".join(names[:limit])
     rest = len(names) - limit
     return f"{shown} and {rest} more" if rest > 0 else shown
+
+
+def one_line(error: BaseException) -> str:
+    """Return another's error message in one line, to stand in ours."""
+    return " ".join(str(error).split())

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.arrays import BoolMatrix, Probs
 from pipeline.metrics import average_precisions, pseudo_label_quality, ratio
-from pipeline.tables import BoolMatrix, Index, Probs, PseudoLabels
+from pipeline.tables import Index, PseudoLabels
 
 Metrics = dict[str, float | int | None]
 

@@ -3,16 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.images import Pictures
-from pipeline.tables import BoolMatrix, Probs
+from pipeline.arrays import BoolMatrix, Pictures, Probs
 
 TEACHER, STUDENT = "#0072B2", "#D55E00"
 POSITIVE, NEGATIVE = "#009E73", "#999999"
@@ -33,10 +31,12 @@ STYLE: Any = {
 
 
 @contextmanager
-def _figure(path: Path, width: float, height: float) -> Iterator[Figure]:
+def _figure(
+    path: Path, width: float, height: float, layout: Literal["constrained"] | None = "constrained"
+) -> Iterator[Figure]:
     """Give a figure of some inches; it is written to `path` when the block ends."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = Figure(figsize=(width, height), layout=layout)
         yield figure
         # Without this matplotlib writes its version into the file.
         figure.savefig(path, metadata={"Software": None})
@@ -50,23 +50,23 @@ def curves(path: Path, histories: dict[str, dict[str, list[float]]]) -> None:
         histories: for "teacher" and "student" the curves "val_mAP" and "loss".
     """
     colours = {"teacher": TEACHER, "student": STUDENT}
-    with _figure(path, 11, 3.6) as figure:
+    with _figure(path, 11, 4) as figure:
         axes = figure.subplots(1, 3)
         for name, history in histories.items():
             epochs = np.arange(1, len(history["val_mAP"]) + 1)
             best = int(np.argmax(history["val_mAP"]))
             value = history["val_mAP"][best]
-            label = f"{name}, best {value:.1f} %"
+            label = f"{name}, best val mAP {value:.1f} % (epoch {best + 1})"
             axes[0].plot(epochs, history["val_mAP"], color=colours[name], label=label)
             axes[0].plot(epochs[best], value, "o", color=colours[name])
         axes[0].set(xlabel="epoch", ylabel="val mAP (%)", title="mean average precision")
-        axes[0].legend(loc="lower right")
+        figure.legend(loc="outside lower center", ncols=2)
         for axis, (name, history) in zip(axes[1:], histories.items(), strict=True):
             epochs = np.arange(1, len(history["loss"]) + 1)
-            axis.plot(epochs, history["loss"], color=colours[name])
+            axis.plot(epochs, history["loss"], ".-", color=colours[name])
             axis.set(xlabel="epoch", ylabel="training loss", title=f"loss of the {name}")
         for axis in axes:
-            axis.xaxis.get_major_locator().set_params(integer=True)
+            axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
 
 
 def average_precision_per_class(
@@ -86,14 +86,15 @@ def average_precision_per_class(
     title = "test AP by class"
     if len(known) > len(shown):
         title += f", the {len(shown)} of {len(known)} that differ most"
-    with _figure(path, 7, 1.6 + 0.3 * len(shown)) as figure:
+    with _figure(path, 8, 1.6 + 0.3 * len(shown)) as figure:
         axis = figure.subplots()
         places = np.arange(len(shown))
         axis.hlines(places, teacher[shown], student[shown], color="#BBBBBB", linewidth=3)
         axis.plot(teacher[shown], places, "o", color=TEACHER, label="teacher")
         axis.plot(student[shown], places, "D", color=STUDENT, label="student")
-        axis.set_yticks(places, [_short(classes[row]) for row in shown])
-        axis.set(xlabel="average precision (%)", title=title)
+        axis.set_yticks(places, [_short(classes[row], 40) for row in shown])
+        axis.set(xlabel="average precision (%)", title=title, xlim=(-2, 102))
+        axis.set_ylim(-0.7, max(len(shown), 1) - 0.3)
         axis.grid(axis="y", visible=False)
         figure.legend(loc="outside lower center", ncols=2)
 
@@ -122,7 +123,11 @@ def score_histograms(
             axis.hist(values, bins, color=colour, alpha=0.55, label=label)
             axis.hist(values, bins, color=colour, histtype="step", linewidth=1.5)
         axis.axvline(tau, color="black", linestyle="--", label=f"tau = {tau:g}")
+        # Set from a number above 0, since every bin may be empty.
+        axis.set_ylim(0.7, max(axis.get_ylim()[1] * 2, 10))
         axis.set_yscale("log")
+        # The formatter of log axes writes mathematics, which is switched off for class names.
+        axis.yaxis.set_major_formatter("{x:,.0f}")
         axis.set(
             xlabel="teacher's probability", ylabel="entries (log scale)", xlim=(0, 1),
             title="scores of labels that the annotator did not see",
@@ -148,34 +153,38 @@ def contact_sheet(
         observed: (n, C) observed positives.
         labels: (n, C) pseudo-labels.
     """
-    columns = 6
-    lines = (("observed", OBSERVED), ("added, right", RIGHT), ("added, wrong", WRONG),
-             ("missed", MISSED))  # fmt: skip
-    with _figure(path, 2.1 * columns, 2.95 * -(-len(pictures) // columns)) as figure:
-        axes = np.atleast_1d(figure.subplots(-(-len(pictures) // columns), columns)).ravel()
-        for axis in axes:
-            axis.axis("off")
+    lines = (("●", "observed", OBSERVED), ("+", "added, right", RIGHT),
+             ("×", "added, wrong", WRONG), ("?", "missed", MISSED))  # fmt: skip
+    columns = min(6, max(3, len(pictures)))
+    # In inches, on the figure and inside each cell.
+    side, line_height, top = 2.0, 0.19, 0.4
+    cell_width, cell_height = side + 0.12, side + 0.25 + line_height * len(lines)
+    width, height = columns * cell_width, top + -(-len(pictures) // columns) * cell_height
+    with _figure(path, width, height, layout=None) as figure:
+        for line, (sign, meaning, colour) in enumerate(lines):
+            figure.text((0.1 + 1.5 * line) / width, 1 - 0.28 / height, f"{sign}  {meaning}",
+                        color=colour)  # fmt: skip
         for row, picture in enumerate(pictures):
-            axes[row].imshow(picture, interpolation="nearest" if len(picture) < 100 else None)
+            x = row % columns * cell_width + 0.06
+            y = height - top - (row // columns + 1) * cell_height
+            place = (x / width, y / height, cell_width / width, cell_height / height)
+            axis = figure.add_axes(place)
+            smooth = None if len(picture) >= 100 else "nearest"
+            axis.imshow(picture, extent=(0, side, side, 0), interpolation=smooth)
+            axis.set(xlim=(0, cell_width), ylim=(cell_height, 0))
+            axis.axis("off")
             seen, named, true = observed[row], labels[row], truth[row]
             groups = (seen, named & ~seen & true, named & ~true & ~seen, true & ~named & ~seen)
-            for line, ((_, colour), group) in enumerate(zip(lines, groups, strict=True)):
-                _caption(axes[row], line, "●+×?"[line], classes, group, colour)
-        figure.suptitle("●  observed     +  added, right     ×  added, wrong     ?  missed")
+            for line, ((sign, _, colour), group) in enumerate(zip(lines, groups, strict=True)):
+                names = ", ".join(classes[column] for column in np.flatnonzero(group))
+                axis.text(
+                    0, side + 0.05 + line_height * line, f"{sign} {_short(names or '–', 24)}",
+                    color=colour, fontsize=9, verticalalignment="top", clip_on=True,
+                    alpha=1.0 if names else 0.35,
+                )  # fmt: skip
 
 
-def _caption(
-    axis: Axes, line: int, sign: str, classes: tuple[str, ...], group: npt.NDArray[np.bool_],
-    colour: str,
-) -> None:  # fmt: skip
-    """Write one line of class names below a picture."""
-    names = ", ".join(classes[column] for column in np.flatnonzero(group))
-    axis.text(
-        0, -0.03 - 0.105 * line, f"{sign} {_short(names or '–')}", color=colour, fontsize=9,
-        transform=axis.transAxes, verticalalignment="top", clip_on=False,
-        alpha=1.0 if names else 0.35,
-    )  # fmt: skip
-
-
-def _short(name: str, most: int = 24) -> str:
+def _short(name: str, most: int) -> str:
+    """Return a name on one line of at most so many characters."""
+    name = " ".join(name.split())
     return name if len(name) <= most else name[: most - 1] + "…"

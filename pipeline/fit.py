@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,15 +17,15 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, O
 from tqdm.auto import tqdm
 
 from pipeline import images, models
+from pipeline.arrays import BoolMatrix, Pictures
 from pipeline.augment import DICE, AugmentParams, augment
 from pipeline.curves import Epoch
 from pipeline.errors import InputError
-from pipeline.images import Pictures
 from pipeline.metrics import mean_average_precision
 from pipeline.models import Classifier, ModelParams
 from pipeline.params import Params
 from pipeline.score import Precision, choose_device, describe_device, predict, to_device
-from pipeline.tables import BoolMatrix, Index
+from pipeline.tables import Index
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +64,25 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class _Data:
-    """Pictures and targets beside them; a batch is an array of row numbers into both."""
+class _Run:
+    """What a training works with; a batch is an array of row numbers into pictures and targets.
 
+    Attributes:
+        name: the section of params.yaml, for messages.
+        model: set up for the device.
+        pictures: (N_train, H, W, 3) uint8.
+        targets: (N_train, C), on the device.
+        val_pictures: (N_val, H, W, 3) uint8.
+        val_labels: (N_val, C) bool.
+    """
+
+    fabric: Fabric
+    name: str
+    params: TrainParams
+    model: nn.Module
+    optimizer: Optimizer
+    schedule: LRScheduler
+    loss: nn.Module
     pictures: Pictures
     targets: Tensor
     val_pictures: Pictures
@@ -73,9 +90,13 @@ class _Data:
 
 
 def train(
-    name: str, params: TrainParams, index: Index, targets: np.ndarray, loss: nn.Module,
+    name: str,
+    params: TrainParams,
+    index: Index,
+    targets: np.ndarray,
+    loss: nn.Module,
     embedded: Path,
-) -> Trained | None:  # fmt: skip
+) -> Trained | None:
     """Train a model on the train pictures and return it as it was after its best epoch.
 
     The best epoch is the first of highest mAP on the val labels of the index. After every
@@ -96,23 +117,32 @@ def train(
         The trained model; None in the helper processes of a run on several devices.
 
     Raises:
-        InputError: pictures or weights cannot be read; the loss is not finite.
+        InputError: pictures or weights cannot be read; the loss is not finite; the device
+            has too little memory.
     """
     fabric = choose_device(params.fit.precision)
     if fabric.is_global_zero:
         log.info("device: %s", describe_device(fabric, params.fit.precision))
     torch.manual_seed(params.seed)
-    model = models.build(params.model, index.classes)
-    size = params.model.input_size
-    val = index.rows("val")
-    data = _Data(
-        pictures=images.load(index, index.rows("train"), size, embedded),
-        targets=fabric.to_device(torch.from_numpy(targets)),
-        val_pictures=images.load(index, val, size, embedded),
-        val_labels=index.labels[val],
-    )
+    model = models.build(params.model, index.classes, f"{name}.model")
     checkpoint = images.cache_folder() / "resume" / f"{name}-{_key(params, index, targets)}.ckpt"
-    history, best_state = _fit(fabric, name, params, model, loss, data, checkpoint)
+    try:
+        run = _set_up(fabric, name, params, model, index, targets, loss, embedded)
+        history, best_state = _fit(run, model, checkpoint)
+    except torch.OutOfMemoryError:
+        raise InputError(
+            f"{name}.fit.batch_size = {params.fit.batch_size}: the memory of "
+            f"{describe_device(fabric, params.fit.precision)} is used up; should be smaller"
+        ) from None
+    except ValueError as error:
+        # torch's words for batch norm that is given one picture, shrunk to one place.
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise InputError(
+            f"{name}.fit.batch_size = {params.fit.batch_size}: batch norm cannot take a single "
+            f"picture a step at model.input_size = {params.model.input_size}; should be at least 2 "
+            f"a device, with as many pictures, or {name}.model.freeze_batch_norm true"
+        ) from None
     if not fabric.is_global_zero:
         return None
     checkpoint.unlink(missing_ok=True)
@@ -120,84 +150,116 @@ def train(
     return Trained(model, history, _best(history))
 
 
-def _fit(
-    fabric: Fabric, name: str, params: TrainParams, model: Classifier, loss: nn.Module,
-    data: _Data, checkpoint: Path,
-) -> tuple[list[Epoch], dict[str, Tensor]]:  # fmt: skip
-    recipe = params.fit
-    n_batches = len(_batches(np.arange(len(data.pictures)), recipe.batch_size, fabric.world_size))
-    optimizer = _optimizer(model, recipe)
-    schedule = _schedule(optimizer, recipe, n_batches)
-    loss = loss.to(fabric.device)
-    wrapped, wrapped_optimizer = fabric.setup(model, optimizer)
-    history: list[Epoch] = []
-    best_state: dict[str, Tensor] = {}
+def _set_up(
+    fabric: Fabric,
+    name: str,
+    params: TrainParams,
+    model: Classifier,
+    index: Index,
+    targets: np.ndarray,
+    loss: nn.Module,
+    embedded: Path,
+) -> _Run:
+    """Load the pictures, bring model and targets to the device, make the optimizer."""
+    train, val = index.rows("train"), index.rows("val")
+    size = params.model.input_size
+    n_batches = len(_batches(np.arange(len(train)), params.fit.batch_size, fabric.world_size))
+    optimizer = _optimizer(model, params.fit)
+    schedule = _schedule(optimizer, params.fit, n_batches)
+    on_device, its_optimizer = fabric.setup(model, optimizer)
+    return _Run(
+        fabric=fabric,
+        name=name,
+        params=params,
+        model=on_device,
+        optimizer=its_optimizer,
+        schedule=schedule,
+        loss=loss.to(fabric.device),
+        pictures=images.load(index, train, size, embedded),
+        targets=fabric.to_device(torch.from_numpy(targets)),
+        val_pictures=images.load(index, val, size, embedded),
+        val_labels=index.labels[val],
+    )
+
+
+def _fit(run: _Run, model: Classifier, checkpoint: Path) -> tuple[list[Epoch], dict[str, Tensor]]:
+    """Train epoch by epoch; return the history and the state after the best epoch."""
+    recipe = run.params.fit
     state: dict[str, Any] = {
-        "model": wrapped, "optimizer": wrapped_optimizer, "schedule": schedule, "loss": loss,
-        "history": [], "best_state": best_state,
-    }  # fmt: skip
+        "model": run.model,
+        "optimizer": run.optimizer,
+        "schedule": run.schedule,
+        "loss": run.loss,
+        "history": [],
+        "best_state": {},
+    }
     if checkpoint.exists():
-        fabric.load(checkpoint, state)
-        history = [Epoch(**epoch) for epoch in state["history"]]
-        best_state = state["best_state"]
-        log.info("going on after epoch %d", len(history))
+        run.fabric.load(checkpoint, state)
+        log.info("going on after epoch %d", len(state["history"]))
+    history = [Epoch(**epoch) for epoch in state["history"]]
 
     while len(history) < recipe.epochs and not _should_stop(history, recipe.early_stop_drop):
         epoch = len(history) + 1
-        lr = float(schedule.get_last_lr()[0])
-        mean_loss = _one_epoch(
-            fabric, name, epoch, params, wrapped, loss, wrapped_optimizer, schedule, data
-        )
-        probs = predict(fabric, wrapped, data.val_pictures, 4 * recipe.batch_size)
-        history.append(Epoch(epoch, mean_loss, lr, mean_average_precision(data.val_labels, probs)))
+        lr = float(run.schedule.get_last_lr()[0])
+        mean_loss = _one_epoch(run, epoch)
+        probs = predict(run.fabric, run.model, run.val_pictures, 4 * recipe.batch_size)
+        # The last step of an epoch may have been one too far, with no loss after it to show it.
+        if not np.isfinite(probs).all():
+            raise _diverged(
+                run, f"the val scores are not finite after epoch {epoch}, begun at a", lr
+            )
+        val_map = mean_average_precision(run.val_labels, probs)
+        history.append(Epoch(epoch, mean_loss, lr, val_map))
+        state["history"] = [asdict(done) for done in history]
         if _best(history) is history[-1]:
-            best_state = {key: value.cpu().clone() for key, value in model.state_dict().items()}
-        if fabric.is_global_zero:
-            log.info(
-                "epoch %d/%d  loss %.4f  val mAP %.2f", epoch, recipe.epochs, mean_loss,
-                history[-1].val_mAP,
-            )  # fmt: skip
-        state |= {"history": [asdict(done) for done in history], "best_state": best_state}
-        _keep(fabric, checkpoint, state)
-    return history, best_state
+            weights = model.state_dict().items()
+            state["best_state"] = {key: value.cpu().clone() for key, value in weights}
+        _keep(run.fabric, checkpoint, state)
+        if run.fabric.is_global_zero:
+            said = (epoch, recipe.epochs, mean_loss, val_map)
+            log.info("epoch %d/%d  loss %.4f  val mAP %.2f", *said)
+    return history, state["best_state"]
 
 
-def _one_epoch(
-    fabric: Fabric, name: str, epoch: int, params: TrainParams, model: nn.Module,
-    loss: nn.Module, optimizer: Optimizer, schedule: LRScheduler, data: _Data,
-) -> float:  # fmt: skip
+def _one_epoch(run: _Run, epoch: int) -> float:
     """Take every training picture once; return the mean loss over pictures."""
+    fabric, recipe = run.fabric, run.params.fit
     # The order, the augmentation and the dropout of an epoch depend on nothing before it.
-    rng = np.random.default_rng((params.seed, epoch))
+    rng = np.random.default_rng((run.params.seed, epoch))
     torch.manual_seed(int(rng.integers(2**62)) + fabric.global_rank)
-    order = rng.permutation(len(data.pictures))
+    order = rng.permutation(len(run.pictures))
     dice = rng.random((len(order), DICE), dtype=np.float32)
-    model.train()
+    run.model.train()
     total = 0.0
-    batches = _batches(order, params.fit.batch_size, fabric.world_size)
-    bar = tqdm(batches, f"epoch {epoch}/{params.fit.epochs}", disable=None, leave=False)
+    batches = _batches(order, recipe.batch_size, fabric.world_size)
+    bar = tqdm(batches, f"epoch {epoch}/{recipe.epochs}", disable=None, leave=False)
     for step, batch in enumerate(bar, start=1):
         rows = batch[fabric.global_rank :: fabric.world_size]
-        pictures = to_device(data.pictures, rows, fabric)
+        pictures = to_device(run.pictures, rows, fabric)
         chance = fabric.to_device(torch.from_numpy(dice[rows]))
-        targets = data.targets[torch.from_numpy(rows).to(data.targets.device)]
-        logits = model(augment(pictures, params.augment, chance))
-        value = loss(logits, targets)
-        if not torch.isfinite(value):
-            raise InputError(
-                f"{name}: the loss is {value.item()} in epoch {epoch}, step {step}, at a learning "
-                f"rate of {schedule.get_last_lr()[0]:.3g}; {name}.fit.lr = {params.fit.lr} should "
-                f"be lower"
-            )
-        optimizer.zero_grad()
+        targets = run.targets[torch.from_numpy(rows).to(run.targets.device)]
+        logits = run.model(augment(pictures, run.params.augment, chance))
+        loss = run.loss(logits, targets)
+        value = loss.item()
+        if not math.isfinite(value):
+            lr = float(run.schedule.get_last_lr()[0])
+            raise _diverged(run, f"the loss is {value} in epoch {epoch}, step {step}, at a", lr)
+        run.optimizer.zero_grad()
         # DDP averages over processes; this makes it the mean over the batch's pictures.
-        fabric.backward(value * (len(rows) * fabric.world_size / len(batch)))
-        optimizer.step()
-        schedule.step()
-        total += value.item() * len(rows)
-        bar.set_postfix(loss=f"{value.item():.4f}")
+        fabric.backward(loss * (len(rows) * fabric.world_size / len(batch)))
+        run.optimizer.step()
+        run.schedule.step()
+        total += value * len(rows)
+        bar.set_postfix(loss=f"{value:.4f}")
     summed: Any = fabric.all_reduce(torch.tensor(total, dtype=torch.float64), reduce_op="sum")
     return float(summed) / len(order)
+
+
+def _diverged(run: _Run, what: str, lr: float) -> InputError:
+    return InputError(
+        f"{run.name}: {what} learning rate of {lr:.3g}; {run.name}.fit.lr = {run.params.fit.lr} "
+        f"should be lower"
+    )
 
 
 def _batches(order: np.ndarray, batch_size: int, world_size: int) -> list[np.ndarray]:
@@ -206,7 +268,8 @@ def _batches(order: np.ndarray, batch_size: int, world_size: int) -> list[np.nda
     Batch norm cannot take a batch of one, and a process cannot do without any picture.
     """
     starts = list(range(0, len(order), batch_size))
-    if len(starts) > 1 and len(order) - starts[-1] < 2 * world_size <= batch_size:
+    remainder = len(order) - starts[-1]
+    if len(starts) > 1 and (remainder < world_size or remainder < 2 * world_size <= batch_size):
         starts.pop()
     return np.split(order, starts[1:])
 

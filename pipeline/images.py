@@ -7,9 +7,9 @@ import hashlib
 import io
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 import numpy as np
@@ -18,9 +18,10 @@ import PIL
 from PIL import ExifTags, Image, UnidentifiedImageError
 from tqdm.auto import tqdm
 
-from pipeline import tables
+from pipeline import files, tables
+from pipeline.arrays import RowNumbers
 from pipeline.errors import InputError, some
-from pipeline.tables import Index, RowNumbers
+from pipeline.tables import Index
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ Image.MAX_IMAGE_PIXELS = None
 
 WHITE = (255, 255, 255, 255)
 # What turns a picture upright, by its EXIF orientation; 1 is upright.
-UPRIGHT = {
+UPRIGHT: dict[object, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -67,6 +68,17 @@ def data_root(wanted_by: str) -> Path:
     return root
 
 
+def root_of(paths: Sequence[str], wanted_by: str) -> Path:
+    """Return what to join these paths to: the data root, or / where all are absolute.
+
+    Raises:
+        InputError: the data root is needed and is not set, or is no folder.
+    """
+    if all(PurePosixPath(path).is_absolute() for path in paths):
+        return Path("/")
+    return data_root(wanted_by)
+
+
 # --- one picture -----------------------------------------------------------------------
 
 
@@ -84,15 +96,24 @@ def decode(encoded: bytes) -> Image.Image:
         width, height = picture.size
         if width * height > MAX_PIXELS:
             raise ValueError(f"{width} x {height} pixels, more than {MAX_PIXELS:,}")
-        # ImageOps.exif_transpose would write the EXIF back, which fails where that is malformed.
-        orientation = picture.getexif().get(ExifTags.Base.Orientation)
-        if orientation in UPRIGHT:
-            picture = picture.transpose(UPRIGHT[orientation])
-        return _to_rgb(picture)
+        picture.load()  # Image.open reads no more than the header
+        turn = UPRIGHT.get(_orientation(picture))
+        return _to_rgb(picture if turn is None else picture.transpose(turn))
     except UnidentifiedImageError:
         raise ValueError("no picture format known" if encoded else "empty file") from None
     except Exception as error:  # on damaged files, Pillow's plugins raise nearly anything
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
+
+
+def _orientation(picture: Image.Image) -> object:
+    """Return the EXIF orientation; None where there is none, or the EXIF is malformed.
+
+    That must not cost the picture. ImageOps.exif_transpose fails on it, in many ways.
+    """
+    try:
+        return picture.getexif().get(ExifTags.Base.Orientation)
+    except Exception:
+        return None
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
@@ -125,7 +146,7 @@ def inspect(paths: list[str], verify: bool) -> tuple[npt.NDArray[np.int64], list
         InputError: pictures are missing or cannot be decoded; up to ten are named, with
             the count.
     """
-    root = data_root("the index")
+    root = root_of(paths, "the source")
 
     def look(path: str) -> tuple[int, str | None, str | None]:
         try:
@@ -188,11 +209,12 @@ def load(index: Index, rows: RowNumbers, size: int, embedded: Path) -> Pictures:
     Raises:
         InputError: a picture is missing, cannot be decoded or is not the one that prepare saw.
     """
-    kept = cache_folder() / "pictures" / f"{_key(index, rows, size)}.npy"
+    paths = [path for path in (index.paths[row] for row in rows) if path is not None]
+    root = root_of(paths, "the index")
+    kept = cache_folder() / "pictures" / f"{_key(index, rows, size, root)}.npy"
     if not kept.exists():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with tables.replacing(kept) as temporary:
-            _decode_all(index, rows, size, embedded, temporary)
+        with files.replacing(kept) as temporary:
+            _decode_all(index, rows, size, root if paths else embedded, temporary)
     pictures: Pictures = np.load(kept, mmap_mode="r")
     return pictures
 
@@ -202,12 +224,21 @@ def cache_folder() -> Path:
     return Path(os.environ.get("SPML_CACHE") or ".cache")
 
 
-def _key(index: Index, rows: RowNumbers, size: int) -> str:
+def _key(index: Index, rows: RowNumbers, size: int, root: Path) -> str:
+    """Return a name for these pictures at this size."""
     digest = hashlib.sha256(f"{size} {PIL.__version__}".encode())
     for row in rows:
-        what = index.sha256[row] or f"{index.paths[row]} {index.sizes[row]}"
+        what = index.sha256[row] or _stamp(root / str(index.paths[row]))
         digest.update(f"\n{what}".encode())
     return digest.hexdigest()[:32]
+
+
+def _stamp(path: Path) -> str:
+    """Tell a file from others, and from itself before a change, without reading it."""
+    try:
+        return f"{path.resolve()} {path.stat().st_mtime_ns}"
+    except OSError:
+        return str(path)  # it will be missed when it is to be decoded
 
 
 def _changed(index: Index, row: int, encoded: bytes) -> bool:
@@ -218,10 +249,10 @@ def _changed(index: Index, row: int, encoded: bytes) -> bool:
     return bool(0 <= index.sizes[row] != len(encoded))
 
 
-def _decode_all(index: Index, rows: RowNumbers, size: int, embedded: Path, path: Path) -> None:
+def _decode_all(index: Index, rows: RowNumbers, size: int, source: Path, path: Path) -> None:
+    """Write the array of `load`; `source` is the data root, or images.parquet."""
     has_file = index.paths[rows[0]] is not None
-    root = data_root("the index") if has_file else None
-    encoded = [] if has_file else tables.read_images(embedded, index.ids(rows))
+    encoded = [] if has_file else tables.read_images(source, index.ids(rows))
     pictures = np.lib.format.open_memmap(
         path, mode="w+", dtype=np.uint8, shape=(len(rows), size, size, 3)
     )
@@ -230,9 +261,9 @@ def _decode_all(index: Index, rows: RowNumbers, size: int, embedded: Path, path:
         row = rows[position]
         name = index.paths[row] if has_file else index.image_ids[row]
         try:
-            data = (root / str(name)).read_bytes() if root is not None else encoded[position]
+            data = (source / str(name)).read_bytes() if has_file else encoded[position]
             if _changed(index, row, data):
-                return f"{name} (has changed since prepare: run `dvc repro -f prepare`)"
+                return f"{name} (has changed since prepare: run it again, `dvc repro -f prepare`)"
             picture = decode(data)
         except FileNotFoundError:
             return f"{name} (no such file)"
@@ -247,7 +278,6 @@ def _decode_all(index: Index, rows: RowNumbers, size: int, embedded: Path, path:
     problems = [problem for problem in done if problem is not None]
     if problems:
         raise InputError(
-            f"{root or embedded}: {len(problems)} of {len(rows)} pictures cannot be read: "
-            f"{some(problems)}"
+            f"{source}: {len(problems)} of {len(rows)} pictures cannot be read: {some(problems)}"
         )
     pictures.flush()

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import average_precision_score
 
-from pipeline.tables import BoolMatrix, Probs, Targets
+from pipeline.arrays import BoolMatrix, Probs, Targets
 
 
 def average_precisions(truth: BoolMatrix, probs: Probs) -> npt.NDArray[np.float64]:

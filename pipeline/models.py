@@ -5,32 +5,24 @@ belongs to its weights.
 """
 
 import json
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
-import safetensors
 import torch
 import torchvision
 from pydantic import Field, field_validator
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pipeline import images, tables
-from pipeline.errors import InputError
+from pipeline import files, parquet, weights
+from pipeline.errors import InputError, one_line
 from pipeline.params import Params
+from pipeline.weights import RGB
 
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-CENTRED = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-WEIGHT_FILES = (".safetensors", ".pth", ".pt")
 BatchNorm = nn.modules.batchnorm._BatchNorm
-
-State = Mapping[str, Tensor]
-RGB = tuple[float, float, float]
 
 
 class ModelParams(Params):
@@ -113,6 +105,16 @@ class Classifier(nn.Module):
                     module.eval()
         return self
 
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Load a state, from a file or a copy, too, which have lost its version numbers."""
+        # MNASNet refuses a state without them.
+        versioned = self.state_dict()
+        versioned.clear()
+        versioned.update(state_dict)
+        return super().load_state_dict(versioned, strict, assign)
+
 
 class SmallCNN(nn.Sequential):
     """A convolutional network of 0.1 million parameters, for small pictures.
@@ -144,25 +146,34 @@ def backbones() -> list[str]:
     return ["small_cnn", *torchvision.models.list_models(module=torchvision.models)]
 
 
-def build(params: ModelParams, classes: tuple[str, ...]) -> Classifier:
+def build(params: ModelParams, classes: tuple[str, ...], section: str = "model") -> Classifier:
     """Build a model for these classes, its head new, its backbone from the weights if any.
+
+    Args:
+        params: which.
+        classes: the C class names.
+        section: where the params stand in params.yaml, for messages.
 
     Raises:
         InputError: weights that do not exist, cannot be read safely or do not fit; an
             input size that the backbone cannot take.
     """
-    state, (mean, std) = _weights(params)
-    spec = Spec(params.backbone, classes, params.input_size, mean, std)
+    start = weights.read(params.backbone, params.weights, section)
+    spec = Spec(params.backbone, classes, params.input_size, start.mean, start.std)
     try:
         model = Classifier(spec, params.freeze_batch_norm)
         model.eval()(torch.zeros(1, 3, params.input_size, params.input_size))
     except (RuntimeError, AssertionError, ValueError) as error:
         raise InputError(
-            f"model.input_size = {params.input_size}: {params.backbone} cannot take pictures of "
-            f"this size ({_one_line(error)})"
+            f"{section}.input_size = {params.input_size}: {params.backbone} cannot take pictures "
+            f"of this size ({one_line(error)})"
         ) from None
-    if state is not None:
-        _load_backbone(model, state, str(params.weights))
+    if start.state is not None:
+        fitted = weights.fit(
+            start.state, model.net, model.head_name, params.backbone, params.input_size,
+            f"{section}.weights = {params.weights!r}",
+        )  # fmt: skip
+        model.load_state_dict({f"net.{key}": value for key, value in fitted.items()}, strict=False)
     return model.to(memory_format=torch.channels_last)
 
 
@@ -197,94 +208,6 @@ def _find_head(net: nn.Module, n_classes: int) -> str:
     raise AssertionError(f"{type(net).__name__} has no layer with {n_classes} outputs")
 
 
-# --- weights ---------------------------------------------------------------------------
-
-
-def _weights(params: ModelParams) -> tuple[State | None, tuple[RGB, RGB]]:
-    """Return the state to start from, if any, and the normalisation that belongs to it."""
-    if params.weights is None:
-        return None, CENTRED
-    if params.weights.endswith(WEIGHT_FILES):
-        return _weights_from_file(Path(params.weights))
-    known = [] if params.backbone == "small_cnn" else _torchvision_weights(params.backbone)
-    by_name = {entry.name: entry for entry in known}
-    if params.weights not in by_name:
-        names = ", ".join(by_name) or "no weights of its own"
-        raise InputError(
-            f"model.weights = {params.weights!r}: should be null, a file ending in "
-            f"{', '.join(WEIGHT_FILES)}, or of torchvision ({params.backbone} has {names})"
-        )
-    chosen = by_name[params.weights]
-    try:
-        state = chosen.get_state_dict(progress=False, check_hash=True)
-    except (URLError, OSError) as error:
-        raise InputError(
-            f"model.weights = {params.weights!r}: cannot be downloaded ({_one_line(error)}); "
-            f"give a local file instead"
-        ) from None
-    transforms = chosen.transforms()
-    return state, (tuple(transforms.mean), tuple(transforms.std))
-
-
-def _torchvision_weights(backbone: str) -> list[Any]:
-    return list(torchvision.models.get_model_weights(backbone))
-
-
-def _weights_from_file(path: Path) -> tuple[State, tuple[RGB, RGB]]:
-    """Read a state from a local file, without running any code that it may hold."""
-    if not path.is_absolute():
-        path = images.data_root(f"model.weights = {str(path)!r}") / path
-    if not path.is_file():
-        raise InputError(f"{path}: no such file (model.weights)")
-    try:
-        if path.suffix == ".safetensors":
-            with safetensors.safe_open(path, "pt") as file:
-                metadata = file.metadata() or {}
-            state: Any = load_file(path)
-            if "spml.spec" in metadata:
-                spec = _spec(metadata)
-                bare = {key.removeprefix("net."): value for key, value in state.items()}
-                return bare, (spec.mean, spec.std)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise InputError(f"{path}: cannot be read as weights: {_one_line(error)}") from None
-    # Training scripts wrap the state, and DataParallel prefixes its names.
-    while isinstance(state, dict) and "state_dict" in state:
-        state = state["state_dict"]
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise InputError(f"{path}: should hold a state dict, names to tensors")
-    return {key.removeprefix("module."): value for key, value in state.items()}, IMAGENET
-
-
-def _load_backbone(model: Classifier, state: State, source: str) -> None:
-    """Load all but the head; what is missing or of another shape is an error."""
-    wanted = model.net.state_dict()
-    head = (f"{model.head_name}.weight", f"{model.head_name}.bias")
-    found = {key: value for key, value in state.items() if key in wanted and key not in head}
-    if model.spec.backbone.startswith("vit_"):
-        found = _fit_positions(model, found)
-    for key, value in wanted.items():
-        if key in head or key.endswith("num_batches_tracked"):
-            continue
-        if key not in found:
-            raise InputError(f"{source}: has no {key!r}: not weights of {model.spec.backbone}")
-        if found[key].shape != value.shape:
-            raise InputError(
-                f"{source}: {key!r} has shape {tuple(found[key].shape)}, {model.spec.backbone} "
-                f"needs {tuple(value.shape)}"
-            )
-    model.net.load_state_dict(found, strict=False)
-
-
-def _fit_positions(model: Classifier, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Interpolate a vision transformer's position embedding to our input size."""
-    interpolate = torchvision.models.vision_transformer.interpolate_embeddings
-    patch_size = int(model.spec.backbone.rsplit("_", 1)[1])
-    fitted: dict[str, Tensor] = interpolate(model.spec.input_size, patch_size, dict(state))
-    return fitted
-
-
 # --- the model file --------------------------------------------------------------------
 
 
@@ -292,19 +215,18 @@ def save(path: Path, model: Classifier) -> None:
     """Write a model as safetensors; its spec is in the metadata."""
     spec = model.spec
     described = {
+        "schema_version": parquet.SCHEMA_VERSION,
         "backbone": spec.backbone,
         "classes": spec.classes,
         "input_size": spec.input_size,
         "mean": spec.mean,
         "std": spec.std,
     }
-    metadata = {
-        "format": "pt",
-        "spml.schema_version": tables.SCHEMA_VERSION,
-        "spml.spec": json.dumps(described, ensure_ascii=False),
-    }
+    # One key, since safetensors writes several in random order, and equal models should be
+    # equal files.
+    metadata = {"spml.spec": json.dumps(described, ensure_ascii=False)}
     state = {key: value.cpu().contiguous() for key, value in model.state_dict().items()}
-    with tables.replacing(path) as temporary:
+    with files.replacing(path) as temporary:
         save_file(state, temporary, metadata)
 
 
@@ -316,12 +238,7 @@ def load(path: Path) -> Classifier:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; run the stage that trains it first")
-    try:
-        with safetensors.safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-        state = load_file(path)
-    except safetensors.SafetensorError as error:
-        raise InputError(f"{path}: cannot be read as safetensors: {_one_line(error)}") from None
+    state, metadata = weights.read_safetensors(path)
     if "spml.spec" not in metadata:
         raise InputError(f"{path}: has no metadata 'spml.spec': not a model of this pipeline")
     model = Classifier(_spec(metadata))
@@ -336,10 +253,7 @@ def load(path: Path) -> Classifier:
 
 def _spec(metadata: dict[str, str]) -> Spec:
     described = json.loads(metadata["spml.spec"])
+    del described["schema_version"]
     for key in ("classes", "mean", "std"):
         described[key] = tuple(described[key])
     return Spec(**described)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

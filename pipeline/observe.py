@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BeforeValidator
 
+from pipeline.arrays import BoolMatrix, RowNumbers, Targets
 from pipeline.params import Params
-from pipeline.tables import BoolMatrix, RowNumbers, Targets
 
 
 def _count(value: Any) -> Any:

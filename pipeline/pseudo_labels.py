@@ -3,9 +3,10 @@
 import numpy as np
 from pydantic import Field
 
+from pipeline.arrays import BoolMatrix, Probs, Targets
 from pipeline.errors import InputError
 from pipeline.params import Params
-from pipeline.tables import BoolMatrix, Index, Probs, PseudoLabels, Scores, Targets
+from pipeline.tables import Index, PseudoLabels, Scores
 
 
 class PseudoLabelParams(Params):

@@ -1,8 +1,18 @@
-"""The page that shows a run: numbers, figures and the per-class table, without a network."""
+"""The report of a run: numbers, figures, and a page that shows them without a network."""
 
+import json
 from html import escape
+from pathlib import Path
 
+import numpy as np
+
+from pipeline import figures, files, images
+from pipeline.arrays import BoolMatrix, Probs
 from pipeline.evaluate import Evaluation
+from pipeline.tables import Index, PseudoLabels
+
+ON_CONTACT_SHEET = 24
+CONTACT_SIZE = 160  # pixels
 
 FIGURES = {
     "curves.png": "Training curves of teacher and student",
@@ -19,6 +29,62 @@ th, td { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #ddd;
 th:first-child, td:first-child { text-align: left; }
 .wide { overflow-x: auto; }
 """
+
+
+def write(
+    folder: Path,
+    evaluation: Evaluation,
+    index: Index,
+    truth: BoolMatrix,
+    probs: Probs,
+    pseudo: PseudoLabels,
+    histories: dict[str, dict[str, list[float]]],
+    embedded: Path,
+) -> None:
+    """Write the report, as a whole or not at all.
+
+    Args:
+        folder: where to.
+        evaluation: the numbers.
+        index: the index.
+        truth: (N_train, C) complete labels.
+        probs: (N_train, C) the teacher's scores.
+        pseudo: the pseudo-labels.
+        histories: the curves of "teacher" and "student".
+        embedded: images.parquet, for pictures that have no file.
+    """
+    with files.replacing(folder) as temporary:
+        temporary.mkdir()
+        metrics = json.dumps(evaluation.metrics, indent=2)
+        (temporary / "metrics.json").write_text(metrics + "\n", encoding="utf-8")
+        files.write_csv(temporary / "per_class.csv", evaluation.per_class)
+        (temporary / "index.html").write_text(page(evaluation), encoding="utf-8")
+        figures.curves(temporary / "curves.png", histories)
+        figures.average_precision_per_class(
+            temporary / "per_class_ap.png",
+            index.classes,
+            evaluation.teacher_aps,
+            evaluation.student_aps,
+        )
+        rows = index.rows("train")
+        figures.score_histograms(
+            temporary / "score_histograms.png",
+            probs,
+            truth,
+            index.targets[rows] == 0,
+            float(pseudo.rule["spml.rule.tau"]),
+        )
+        # Evenly spaced rows: the same pictures at every tau, so that two sheets compare.
+        n_shown = min(ON_CONTACT_SHEET, len(rows))
+        shown = np.linspace(0, len(rows) - 1, n_shown).astype(np.int64)
+        figures.contact_sheet(
+            temporary / "contact_sheet.png",
+            images.load(index, rows[shown], CONTACT_SIZE, embedded),
+            index.classes,
+            truth[shown],
+            pseudo.observed[shown],
+            pseudo.labels[shown],
+        )
 
 
 def page(evaluation: Evaluation) -> str:

@@ -1,5 +1,6 @@
 """The device, and a model's probabilities of pictures, in their order."""
 
+import logging
 import os
 from typing import Literal
 
@@ -9,10 +10,9 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from pipeline.arrays import Pictures, Probs
 from pipeline.augment import to_float
 from pipeline.errors import InputError
-from pipeline.images import Pictures
-from pipeline.tables import Probs
 
 Precision = Literal["32", "bf16"]
 
@@ -37,6 +37,11 @@ def choose_device(precision: Precision) -> Fabric:
     # Without this cuDNN picks its algorithms by timing them, and runs differ.
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
+    # Numbers too small to be normal cost a CPU several times the time of others, and networks
+    # fine-tuned from pretrained weights are full of them.
+    torch.set_flush_denormal(True)
+    # Fabric says in a line of its own that bf16 is on; describe_device has said it.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = Fabric(accelerator="auto", devices=int(value), precision=_FABRIC_PRECISION[precision])
     fabric.launch()
     return fabric

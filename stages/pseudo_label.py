@@ -4,7 +4,7 @@ import json
 
 import click
 
-from pipeline import tables
+from pipeline import files, tables
 from pipeline.params import read_section
 from pipeline.pseudo_labels import PseudoLabelParams, pseudo_labels, summary, summary_per_class
 from stages import DATA, PARAMS, REPORTS, Stage
@@ -21,10 +21,10 @@ def main() -> None:
     pseudo = pseudo_labels(params, index, scores)
     tables.write_pseudo_labels(DATA / "pseudo_labels.parquet", pseudo, index.classes)
     told = summary(pseudo)
-    with tables.replacing(REPORTS / "pseudo_label") as folder:
+    with files.replacing(REPORTS / "pseudo_label") as folder:
         folder.mkdir()
         (folder / "summary.json").write_text(json.dumps(told, indent=2) + "\n")
-        tables.write_csv(folder / "per_class.csv", summary_per_class(pseudo, index.classes))
+        files.write_csv(folder / "per_class.csv", summary_per_class(pseudo, index.classes))
     if told["added_per_image"] == 0:
         click.echo(f"warning: no score above tau = {params.tau} adds any label", err=True)
     click.echo(

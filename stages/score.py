@@ -21,10 +21,10 @@ class ScoreParams(Params):
 def main() -> None:
     """Score the training pictures with the teacher."""
     params = read_section(PARAMS, "score", ScoreParams)
+    fabric = choose_device(params.precision)
     index = tables.read_index(DATA / "index.parquet")
     model = models.load(DATA / "teacher" / "model.safetensors")
     rows = index.rows("train")
-    fabric = choose_device(params.precision)
     pictures = images.load(index, rows, model.spec.input_size, DATA / "images.parquet")
     probs = predict(fabric, fabric.setup_module(model), pictures, params.batch_size)
     if not fabric.is_global_zero:

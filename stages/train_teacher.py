@@ -23,6 +23,8 @@ def main() -> None:
     params = read_section(PARAMS, "train_teacher", TrainTeacherParams)
     index = tables.read_index(DATA / "index.parquet")
     targets = index.targets[index.rows("train")]
+    if params.loss == "bce" and not (targets == -1).any():
+        click.echo("warning: bce learns from observed labels alone, and none is negative", err=True)
     loss = catalogue.build(params.loss, params.losses, len(index.classes))
     trained = train("train_teacher", params, index, targets, loss, DATA / "images.parquet")
     if trained is None:

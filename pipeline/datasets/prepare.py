@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from pipeline import images
+from pipeline.arrays import Targets
 from pipeline.datasets import digits, table, voc2012
 from pipeline.datasets.digits import DigitsParams
 from pipeline.datasets.rows import Rows
@@ -16,7 +17,7 @@ from pipeline.datasets.table import TableParams
 from pipeline.errors import InputError, some
 from pipeline.observe import ObserveParams, observe, split_off_val
 from pipeline.params import Params
-from pipeline.tables import Index, Targets, Truth
+from pipeline.tables import Index, Truth
 
 log = logging.getLogger(__name__)
 
@@ -79,10 +80,11 @@ def _read_source(params: PrepareParams) -> Rows:
         if params.classes is not None:
             raise InputError("prepare.classes: should be null for digits, which has 0 to 9")
         return digits.read(params.digits, params.seed)
-    root = images.data_root(f"prepare.source = {params.source!r}")
+    wanted_by = f"prepare.source = {params.source!r}"
     if params.source == "table":
+        root = images.root_of([params.table.file], wanted_by)
         return table.read(params.table, root, params.classes)
-    return voc2012.read(root, params.classes)
+    return voc2012.read(images.data_root(wanted_by), params.classes)
 
 
 def _check_classes(classes: tuple[str, ...], source: str) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pipeline.tables import BoolMatrix
+from pipeline.arrays import BoolMatrix
 
 
 @dataclass(frozen=True)

@@ -65,14 +65,20 @@ def _read_frame(path: Path) -> pd.DataFrame:
     if path.suffix not in (".csv", ".parquet"):
         raise InputError(f"{path}: should be a .csv or .parquet file")
     try:
-        if path.suffix == ".csv":
-            return pd.read_csv(path, dtype=str, keep_default_na=False)
-        return pd.read_parquet(path)
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file (prepare.table.file)") from None
     except (OSError, ValueError) as error:  # pyarrow's and pandas' own are among them
         problem = " ".join(str(error).split())
         raise InputError(f"{path}: cannot be read as {path.suffix[1:]}: {problem}") from None
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes what is too much for an index
+        raise InputError(
+            f"{path}: its rows have more fields than its header; labels should be separated by "
+            f"spaces, not commas"
+        )
+    return frame
 
 
 def _posix(path: Path, row: int, value: object) -> str:
@@ -82,7 +88,7 @@ def _posix(path: Path, row: int, value: object) -> str:
 
 
 def _names(path: Path, row: int, value: object) -> list[str]:
-    if isinstance(value, str):
+    if isinstance(value, str) and "," not in value:
         return value.split()
     if isinstance(value, list | np.ndarray) and all(isinstance(name, str) for name in value):
         return list(value)
