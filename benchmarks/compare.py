@@ -133,7 +133,7 @@ def _call(folder: Path, stage: str, out: Path) -> None:
 
 def _measure(folder: Path, network: str) -> Changes:
     """Return val and test mAP of a model, and the quality of the pseudo-labels it learned from."""
-    from pipeline import curves, images, models, tables
+    from pipeline import curves, gallery, models, tables
     from pipeline.metrics import mean_average_precision, pseudo_label_quality, ratio
     from pipeline.score import choose_device, predict
 
@@ -142,7 +142,7 @@ def _measure(folder: Path, network: str) -> Changes:
     truth = tables.read_truth(folder / "data" / "truth.parquet")
     model = models.load(folder / "data" / network / "model.safetensors")
     embedded = folder / "data" / "images.parquet"
-    pictures = images.load(index, index.rows("test"), model.spec.input_size, embedded)
+    pictures = gallery.load(index, index.rows("test"), model.spec.input_size, embedded)
     fabric = choose_device("32")
     probs = predict(fabric, fabric.setup_module(model), pictures, 256)
     history = curves.read(folder / "reports" / f"train_{network}")

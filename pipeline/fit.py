@@ -5,18 +5,18 @@ import logging
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from pydantic import Field
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, AdamW, Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from tqdm.auto import tqdm
 
-from pipeline import images, models
+from pipeline import gallery, models, recipe
 from pipeline.arrays import BoolMatrix, Pictures
 from pipeline.augment import DICE, AugmentParams, augment
 from pipeline.curves import Epoch
@@ -24,25 +24,11 @@ from pipeline.errors import InputError
 from pipeline.metrics import mean_average_precision
 from pipeline.models import Classifier, ModelParams
 from pipeline.params import Params
-from pipeline.score import Precision, choose_device, describe_device, predict, to_device
+from pipeline.recipe import FitParams
+from pipeline.score import choose_device, describe_device, predict, to_device
 from pipeline.tables import Index
 
 log = logging.getLogger(__name__)
-
-
-class FitParams(Params):
-    """`train_teacher.fit` and `train_student.fit`: the recipe."""
-
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    optimizer: Literal["adam", "adamw", "sgd"]
-    lr: float = Field(gt=0)
-    head_lr_multiplier: float = Field(gt=0)
-    momentum: float = Field(ge=0, lt=1)
-    weight_decay: float = Field(ge=0)
-    schedule: Literal["constant", "one_cycle", "cosine"]
-    early_stop_drop: float | None = Field(ge=0)
-    precision: Precision
 
 
 class TrainParams(Params):
@@ -125,7 +111,7 @@ def train(
         log.info("device: %s", describe_device(fabric, params.fit.precision))
     torch.manual_seed(params.seed)
     model = models.build(params.model, index.classes, f"{name}.model")
-    checkpoint = images.cache_folder() / "resume" / f"{name}-{_key(params, index, targets)}.ckpt"
+    checkpoint = gallery.cache_folder() / "resume" / f"{name}-{_key(params, index, targets)}.ckpt"
     try:
         run = _set_up(fabric, name, params, model, index, targets, loss, embedded)
         history, best_state = _fit(run, model, checkpoint)
@@ -147,7 +133,7 @@ def train(
         return None
     checkpoint.unlink(missing_ok=True)
     model.load_state_dict(best_state)
-    return Trained(model, history, _best(history))
+    return Trained(model, history, recipe.best(history))
 
 
 def _set_up(
@@ -164,8 +150,8 @@ def _set_up(
     train, val = index.rows("train"), index.rows("val")
     size = params.model.input_size
     n_batches = len(_batches(np.arange(len(train)), params.fit.batch_size, fabric.world_size))
-    optimizer = _optimizer(model, params.fit)
-    schedule = _schedule(optimizer, params.fit, n_batches)
+    optimizer = recipe.optimizer(model, params.fit)
+    schedule = recipe.schedule(optimizer, params.fit, n_batches)
     on_device, its_optimizer = fabric.setup(model, optimizer)
     return _Run(
         fabric=fabric,
@@ -175,16 +161,16 @@ def _set_up(
         optimizer=its_optimizer,
         schedule=schedule,
         loss=loss.to(fabric.device),
-        pictures=images.load(index, train, size, embedded),
+        pictures=gallery.load(index, train, size, embedded),
         targets=fabric.to_device(torch.from_numpy(targets)),
-        val_pictures=images.load(index, val, size, embedded),
+        val_pictures=gallery.load(index, val, size, embedded),
         val_labels=index.labels[val],
     )
 
 
 def _fit(run: _Run, model: Classifier, checkpoint: Path) -> tuple[list[Epoch], dict[str, Tensor]]:
     """Train epoch by epoch; return the history and the state after the best epoch."""
-    recipe = run.params.fit
+    fit = run.params.fit
     state: dict[str, Any] = {
         "model": run.model,
         "optimizer": run.optimizer,
@@ -198,11 +184,11 @@ def _fit(run: _Run, model: Classifier, checkpoint: Path) -> tuple[list[Epoch], d
         log.info("going on after epoch %d", len(state["history"]))
     history = [Epoch(**epoch) for epoch in state["history"]]
 
-    while len(history) < recipe.epochs and not _should_stop(history, recipe.early_stop_drop):
+    while len(history) < fit.epochs and not recipe.should_stop(history, fit.early_stop_drop):
         epoch = len(history) + 1
         lr = float(run.schedule.get_last_lr()[0])
         mean_loss = _one_epoch(run, epoch)
-        probs = predict(run.fabric, run.model, run.val_pictures, 4 * recipe.batch_size)
+        probs = predict(run.fabric, run.model, run.val_pictures, 4 * fit.batch_size)
         # The last step of an epoch may have been one too far, with no loss after it to show it.
         if not np.isfinite(probs).all():
             raise _diverged(
@@ -211,19 +197,19 @@ def _fit(run: _Run, model: Classifier, checkpoint: Path) -> tuple[list[Epoch], d
         val_map = mean_average_precision(run.val_labels, probs)
         history.append(Epoch(epoch, mean_loss, lr, val_map))
         state["history"] = [asdict(done) for done in history]
-        if _best(history) is history[-1]:
+        if recipe.best(history) is history[-1]:
             weights = model.state_dict().items()
             state["best_state"] = {key: value.cpu().clone() for key, value in weights}
         _keep(run.fabric, checkpoint, state)
         if run.fabric.is_global_zero:
-            said = (epoch, recipe.epochs, mean_loss, val_map)
+            said = (epoch, fit.epochs, mean_loss, val_map)
             log.info("epoch %d/%d  loss %.4f  val mAP %.2f", *said)
     return history, state["best_state"]
 
 
 def _one_epoch(run: _Run, epoch: int) -> float:
     """Take every training picture once; return the mean loss over pictures."""
-    fabric, recipe = run.fabric, run.params.fit
+    fabric, fit = run.fabric, run.params.fit
     # The order, the augmentation and the dropout of an epoch depend on nothing before it.
     rng = np.random.default_rng((run.params.seed, epoch))
     torch.manual_seed(int(rng.integers(2**62)) + fabric.global_rank)
@@ -231,8 +217,8 @@ def _one_epoch(run: _Run, epoch: int) -> float:
     dice = rng.random((len(order), DICE), dtype=np.float32)
     run.model.train()
     total = 0.0
-    batches = _batches(order, recipe.batch_size, fabric.world_size)
-    bar = tqdm(batches, f"epoch {epoch}/{recipe.epochs}", disable=None, leave=False)
+    batches = _batches(order, fit.batch_size, fabric.world_size)
+    bar = tqdm(batches, f"epoch {epoch}/{fit.epochs}", disable=None, leave=False)
     for step, batch in enumerate(bar, start=1):
         rows = batch[fabric.global_rank :: fabric.world_size]
         pictures = to_device(run.pictures, rows, fabric)
@@ -272,46 +258,6 @@ def _batches(order: np.ndarray, batch_size: int, world_size: int) -> list[np.nda
     if len(starts) > 1 and (remainder < world_size or remainder < 2 * world_size <= batch_size):
         starts.pop()
     return np.split(order, starts[1:])
-
-
-def _optimizer(model: Classifier, recipe: FitParams) -> Optimizer:
-    head = {id(parameter) for parameter in model.head.parameters()}
-    groups = [
-        {"params": [p for p in model.parameters() if id(p) not in head], "lr": recipe.lr},
-        {"params": list(model.head.parameters()), "lr": recipe.lr * recipe.head_lr_multiplier},
-    ]
-    if recipe.optimizer == "sgd":
-        return SGD(groups, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
-    kind = Adam if recipe.optimizer == "adam" else AdamW
-    return kind(groups, weight_decay=recipe.weight_decay)
-
-
-def _schedule(optimizer: Optimizer, recipe: FitParams, n_batches: int) -> LRScheduler:
-    steps = recipe.epochs * n_batches
-    if recipe.schedule == "one_cycle":
-        peaks = [group["lr"] for group in optimizer.param_groups]
-        # The momentum stays what the recipe says.
-        return OneCycleLR(optimizer, peaks, total_steps=max(steps, 2), cycle_momentum=False)
-    if recipe.schedule == "cosine":
-        return CosineAnnealingLR(optimizer, T_max=steps)
-    return LambdaLR(optimizer, lambda step: 1.0)
-
-
-def _best(history: list[Epoch]) -> Epoch:
-    """Return the first epoch of highest val mAP."""
-    return max(history, key=lambda epoch: epoch.val_mAP)
-
-
-def _should_stop(history: list[Epoch], drop: float | None) -> bool:
-    """Tell whether the last epoch fell too far below the best one before it.
-
-    With a drop of 0 the first epoch that does not improve stops (Zhou 2022); with 2 or 3 the
-    first that is more than that many points of mAP below the best (Chen 2024, Kim 2022).
-    """
-    if drop is None or len(history) < 2:
-        return False
-    fall = max(epoch.val_mAP for epoch in history[:-1]) - history[-1].val_mAP
-    return fall >= 0 if drop == 0 else fall > drop
 
 
 def _keep(fabric: Fabric, checkpoint: Path, state: dict[str, Any]) -> None:

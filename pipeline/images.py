@@ -1,4 +1,4 @@
-"""Pictures: read right whatever their mode, decoded once, kept as one uint8 array.
+"""Picture files: where they are, and how to read them right whatever their mode.
 
 No torch here: `prepare` only looks at the files.
 """
@@ -14,14 +14,10 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import PIL
 from PIL import ExifTags, Image, UnidentifiedImageError
 from tqdm.auto import tqdm
 
-from pipeline import files, tables
-from pipeline.arrays import RowNumbers
 from pipeline.errors import InputError, some
-from pipeline.tables import Index
 
 log = logging.getLogger(__name__)
 
@@ -185,99 +181,3 @@ def in_parallel(function: Callable[[T], R], items: Iterable[T], what: str) -> It
     items = list(items)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         yield from tqdm(pool.map(function, items), what, len(items), disable=None, leave=False)
-
-
-# --- all pictures of a stage -----------------------------------------------------------
-
-
-def load(index: Index, rows: RowNumbers, size: int, embedded: Path) -> Pictures:
-    """Return pictures as one array, decoded once and kept on disk.
-
-    The array is a memory-mapped file below the cache folder (SPML_CACHE, else .cache), named
-    by what it holds: a second stage finds it there, and the operating system keeps in memory
-    what fits. Deleting the folder costs nothing but decoding again.
-
-    Args:
-        index: the index.
-        rows: which rows of it, in this order.
-        size: the side to resize to, in pixels; the aspect ratio is not kept (as in the papers).
-        embedded: images.parquet, for the pictures that have no file.
-
-    Returns:
-        (len(rows), size, size, 3) uint8, RGB, read-only.
-
-    Raises:
-        InputError: a picture is missing, cannot be decoded or is not the one that prepare saw.
-    """
-    paths = [path for path in (index.paths[row] for row in rows) if path is not None]
-    root = root_of(paths, "the index")
-    kept = cache_folder() / "pictures" / f"{_key(index, rows, size, root)}.npy"
-    if not kept.exists():
-        with files.replacing(kept) as temporary:
-            _decode_all(index, rows, size, root if paths else embedded, temporary)
-    pictures: Pictures = np.load(kept, mmap_mode="r")
-    return pictures
-
-
-def cache_folder() -> Path:
-    """Return the folder for what can be made again: SPML_CACHE, else .cache."""
-    return Path(os.environ.get("SPML_CACHE") or ".cache")
-
-
-def _key(index: Index, rows: RowNumbers, size: int, root: Path) -> str:
-    """Return a name for these pictures at this size."""
-    digest = hashlib.sha256(f"{size} {PIL.__version__}".encode())
-    for row in rows:
-        what = index.sha256[row] or _stamp(root / str(index.paths[row]))
-        digest.update(f"\n{what}".encode())
-    return digest.hexdigest()[:32]
-
-
-def _stamp(path: Path) -> str:
-    """Tell a file from others, and from itself before a change, without reading it."""
-    try:
-        return f"{path.resolve()} {path.stat().st_mtime_ns}"
-    except OSError:
-        return str(path)  # it will be missed when it is to be decoded
-
-
-def _changed(index: Index, row: int, encoded: bytes) -> bool:
-    """Say whether a picture is another than prepare saw, by its hash where that is known."""
-    known = index.sha256[row]
-    if known is not None:
-        return hashlib.sha256(encoded).hexdigest() != known
-    return bool(0 <= index.sizes[row] != len(encoded))
-
-
-def _decode_all(index: Index, rows: RowNumbers, size: int, source: Path, path: Path) -> None:
-    """Write the array of `load`; `source` is the data root, or images.parquet."""
-    has_file = index.paths[rows[0]] is not None
-    encoded = [] if has_file else tables.read_images(source, index.ids(rows))
-    pictures = np.lib.format.open_memmap(
-        path, mode="w+", dtype=np.uint8, shape=(len(rows), size, size, 3)
-    )
-
-    def fill(position: int) -> str | None:
-        row = rows[position]
-        name = index.paths[row] if has_file else index.image_ids[row]
-        try:
-            data = (source / str(name)).read_bytes() if has_file else encoded[position]
-            if _changed(index, row, data):
-                return f"{name} (has changed since prepare: run it again, `dvc repro -f prepare`)"
-            picture = decode(data)
-        except FileNotFoundError:
-            return f"{name} (no such file)"
-        except (OSError, ValueError) as error:
-            return f"{name} ({error})"
-        if picture.size != (size, size):
-            picture = picture.resize((size, size), Image.Resampling.BILINEAR)
-        pictures[position] = np.asarray(picture)
-        return None
-
-    done = in_parallel(fill, range(len(rows)), "decoding the pictures")
-    problems = [problem for problem in done if problem is not None]
-    if problems:
-        raise InputError(
-            f"{source}: {len(problems)} of {len(rows)} pictures cannot be read: {some(problems)}"
-        )
-    pictures.flush()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import figures, files, images
+from pipeline import figures, files, gallery
 from pipeline.arrays import BoolMatrix, Probs
 from pipeline.evaluate import Evaluation
 from pipeline.tables import Index, PseudoLabels
@@ -79,7 +79,7 @@ def write(
         shown = np.linspace(0, len(rows) - 1, n_shown).astype(np.int64)
         figures.contact_sheet(
             temporary / "contact_sheet.png",
-            images.load(index, rows[shown], CONTACT_SIZE, embedded),
+            gallery.load(index, rows[shown], CONTACT_SIZE, embedded),
             index.classes,
             truth[shown],
             pseudo.observed[shown],

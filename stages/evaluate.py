@@ -3,7 +3,7 @@
 import click
 from pydantic import Field
 
-from pipeline import curves, images, models, report, tables
+from pipeline import curves, gallery, models, report, tables
 from pipeline.evaluate import evaluate
 from pipeline.params import Params, read_section
 from pipeline.score import Precision, choose_device, describe_device, predict
@@ -36,7 +36,7 @@ def main() -> None:
     for name in ("teacher", "student"):
         histories[name] = curves.read(REPORTS / f"train_{name}")
         model = models.load(DATA / name / "model.safetensors")
-        pictures = images.load(index, index.rows("test"), model.spec.input_size, EMBEDDED)
+        pictures = gallery.load(index, index.rows("test"), model.spec.input_size, EMBEDDED)
         probs[name] = predict(fabric, fabric.setup_module(model), pictures, params.batch_size)
     if not fabric.is_global_zero:
         return

@@ -3,7 +3,7 @@
 import click
 from pydantic import Field
 
-from pipeline import images, models, tables
+from pipeline import gallery, models, tables
 from pipeline.params import Params, read_section
 from pipeline.score import Precision, choose_device, describe_device, predict
 from pipeline.tables import Scores
@@ -25,7 +25,7 @@ def main() -> None:
     index = tables.read_index(DATA / "index.parquet")
     model = models.load(DATA / "teacher" / "model.safetensors")
     rows = index.rows("train")
-    pictures = images.load(index, rows, model.spec.input_size, DATA / "images.parquet")
+    pictures = gallery.load(index, rows, model.spec.input_size, DATA / "images.parquet")
     probs = predict(fabric, fabric.setup_module(model), pictures, params.batch_size)
     if not fabric.is_global_zero:
         return

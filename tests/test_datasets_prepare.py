@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import images, tables
+from pipeline import gallery, images, tables
 from pipeline.datasets.prepare import PrepareParams, prepare
 from pipeline.observe import ObserveParams, observe, split_off_val
 from pipeline.params import read_section
@@ -265,7 +265,7 @@ def test_the_files_of_the_pictures_are_told_by_size_and_hash_and_not_copied(
         encoded = (root / path).read_bytes()
         assert (size, sha256) == (len(encoded), hashlib.sha256(encoded).hexdigest())
     assert tables.read_images(Path("data/images.parquet"), []) == []
-    pictures = images.load(index, index.rows("train"), 8, Path("data/images.parquet"))
+    pictures = gallery.load(index, index.rows("train"), 8, Path("data/images.parquet"))
     greys = [NAMES.index(name) for name in index.ids(index.rows("train"))]
     assert pictures[:, 0, 0, 0].tolist() == greys
 

@@ -16,7 +16,7 @@ from PIL import Image
 from pydantic import ValidationError
 from torch import Tensor
 
-from pipeline import curves, fit, images, models, tables
+from pipeline import curves, fit, gallery, images, models, recipe, tables
 from pipeline.curves import Epoch
 from pipeline.errors import InputError
 from pipeline.fit import Trained, TrainParams, train
@@ -180,7 +180,7 @@ def test_the_loss_of_an_epoch_is_the_mean_over_pictures(index: Index) -> None:
     trained = run(index, params)  # batches of 10, 10 and 4
     rows = index.rows("train")
     fabric = choose_device("32")
-    pictures = images.load(index, rows, SIZE, EMBEDDED)
+    pictures = gallery.load(index, rows, SIZE, EMBEDDED)
     probs = predict(fabric, fabric.setup_module(trained.model), pictures, 24)
     expected = AN()(torch.logit(torch.from_numpy(probs)), torch.from_numpy(index.targets[rows]))
     assert trained.history[0].loss == pytest.approx(expected.item(), rel=1e-4)
@@ -267,7 +267,7 @@ def test_the_model_is_that_of_its_best_epoch(index: Index) -> None:
     assert trained.best.epoch < 5  # else this would show nothing
     val = index.rows("val")
     fabric = choose_device("32")
-    pictures = images.load(index, val, SIZE, EMBEDDED)
+    pictures = gallery.load(index, val, SIZE, EMBEDDED)
     probs = predict(fabric, fabric.setup_module(trained.model), pictures, 32)
     assert mean_average_precision(index.labels[val], probs) == trained.best.val_mAP
     assert trained.best.val_mAP == max(epoch.val_mAP for epoch in trained.history)
@@ -278,7 +278,7 @@ def history_of(*val_maps: float) -> list[Epoch]:
 
 
 def test_of_equal_epochs_the_first_is_the_best() -> None:
-    assert fit._best(history_of(40, 70, 60, 70)).epoch == 2
+    assert recipe.best(history_of(40, 70, 60, 70)).epoch == 2
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ def test_of_equal_epochs_the_first_is_the_best() -> None:
     ],
 )
 def test_when_to_stop_early(drop: float | None, val_maps: tuple[float, ...], stops: bool) -> None:
-    assert fit._should_stop(history_of(*val_maps), drop) is stops
+    assert recipe.should_stop(history_of(*val_maps), drop) is stops
 
 
 @pytest.mark.parametrize(("drop", "n_epochs"), [(0.0, 2), (2.0, 4), (None, 4)], ids=str)
@@ -488,7 +488,7 @@ def test_two_processes_train_one_model(workplace: Path, run_stage: RunStage) -> 
     val = index.rows("val")
     fabric = choose_device("32")
     model = fabric.setup_module(models.load(Path("data/teacher/model.safetensors")))
-    pictures = images.load(index, val, 24, Path("data/images.parquet"))
+    pictures = gallery.load(index, val, 24, Path("data/images.parquet"))
     probs = predict(fabric, model, pictures, 32)
     val_map = mean_average_precision(index.labels[val], probs)
     assert val_map == pytest.approx(max(history["val_mAP"]), abs=0.01)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
-from pipeline import images, tables
+from pipeline import gallery, images, tables
 from pipeline.errors import InputError
 from pipeline.tables import Index
 
@@ -393,7 +393,7 @@ def kept(root: Path) -> list[Path]:
 
 def test_pictures_are_loaded_in_the_order_of_the_rows(root: Path) -> None:
     index = index_of_files(root, {f"{grey}.png": plain(grey) for grey in (10, 20, 30)})
-    pictures = images.load(index, rows(2, 0), 8, NO_FILE)
+    pictures = gallery.load(index, rows(2, 0), 8, NO_FILE)
     assert pictures.shape == (2, 8, 8, 3)
     assert pictures.dtype == np.uint8
     assert not pictures.flags.writeable
@@ -405,25 +405,25 @@ def test_the_whole_picture_is_squeezed_into_the_square(root: Path) -> None:
     wide = np.zeros((8, 64, 3), np.uint8)
     wide[:, :32], wide[:, 32:] = RED, BLUE
     index = index_of_files(root, {"wide.png": encode(Image.fromarray(wide))})
-    (picture,) = images.load(index, rows(0), 16, NO_FILE)
+    (picture,) = gallery.load(index, rows(0), 16, NO_FILE)
     np.testing.assert_array_equal(picture[:, :7], np.broadcast_to(RED, (16, 7, 3)))
     np.testing.assert_array_equal(picture[:, 9:], np.broadcast_to(BLUE, (16, 7, 3)))
 
 
 def test_a_picture_of_the_right_size_is_not_touched(root: Path) -> None:
     index = index_of_files(root, {"a.png": encode(NOISE)})
-    (picture,) = images.load(index, rows(0), 32, NO_FILE)
+    (picture,) = gallery.load(index, rows(0), 32, NO_FILE)
     np.testing.assert_array_equal(picture, np.asarray(NOISE))
 
 
 def test_pictures_are_decoded_once_and_found_again(root: Path) -> None:
     index = index_of_files(root, {"a.png": plain(10), "b.png": plain(20)})
-    first = np.array(images.load(index, rows(0, 1), 8, NO_FILE))
+    first = np.array(gallery.load(index, rows(0, 1), 8, NO_FILE))
     (file,) = kept(root)
     written = file.stat().st_mtime_ns
     for path in root.iterdir():
         path.unlink()
-    np.testing.assert_array_equal(images.load(index, rows(0, 1), 8, NO_FILE), first)
+    np.testing.assert_array_equal(gallery.load(index, rows(0, 1), 8, NO_FILE), first)
     assert [path.stat().st_mtime_ns for path in kept(root)] == [written]
 
 
@@ -438,7 +438,7 @@ def test_other_rows_sizes_and_pictures_are_kept_apart(root: Path, verify: bool) 
         (index, rows(0, 1), 4, [10, 20]),
         (other, rows(0, 1), 8, [10, 30]),
     ]:
-        pictures = images.load(given_index, given_rows, size, NO_FILE)
+        pictures = gallery.load(given_index, given_rows, size, NO_FILE)
         assert pictures.shape == (len(greys), size, size, 3)
         assert pictures[:, 0, 0, 0].tolist() == greys
     assert len(kept(root)) == 5
@@ -450,13 +450,13 @@ def test_pictures_without_a_file_come_from_images_parquet(root: Path) -> None:
     tables.write_images(path, ["id2", "id1", "id0"], encoded[::-1])
     sizes, sha256 = images.fingerprints(encoded)
     index = index_of([None] * 3, sizes.tolist(), sha256)
-    pictures = images.load(index, rows(0, 2), 8, path)
+    pictures = gallery.load(index, rows(0, 2), 8, path)
     assert pictures[:, 0, 0, 0].tolist() == [10, 30]
 
 
 def load_refusal(index: Index, where: Path, embedded: Path = NO_FILE) -> str:
     with pytest.raises(InputError) as refused:
-        images.load(index, np.arange(len(index.image_ids)), 8, embedded)
+        gallery.load(index, np.arange(len(index.image_ids)), 8, embedded)
     message = str(refused.value)
     assert message.startswith(f"{where}: ")
     assert "\n" not in message
@@ -493,7 +493,7 @@ def test_a_failure_names_the_files_and_leaves_nothing_in_the_cache(root: Path) -
     assert message.endswith("10.png (no such file) and 2 more")
     assert kept(root) == []
     with pytest.raises(InputError):  # nor does a second call take it for done
-        images.load(index, np.arange(13), 8, NO_FILE)
+        gallery.load(index, np.arange(13), 8, NO_FILE)
 
 
 def test_a_picture_that_prepare_did_not_verify_is_refused_when_it_is_decoded(root: Path) -> None:
@@ -516,6 +516,6 @@ def test_the_cache_lies_in_the_working_folder_unless_told_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("SPML_CACHE", raising=False)
-    assert images.cache_folder() == Path(".cache")
+    assert gallery.cache_folder() == Path(".cache")
     monkeypatch.setenv("SPML_CACHE", "/elsewhere")
-    assert images.cache_folder() == Path("/elsewhere")
+    assert gallery.cache_folder() == Path("/elsewhere")

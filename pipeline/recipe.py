@@ -1,0 +1,69 @@
+"""The recipe of a training: optimizer, learning rate over time, when to stop."""
+
+from typing import Literal
+
+from pydantic import Field
+from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
+
+from pipeline.curves import Epoch
+from pipeline.models import Classifier
+from pipeline.params import Params
+from pipeline.score import Precision
+
+
+class FitParams(Params):
+    """`train_teacher.fit` and `train_student.fit`: the recipe."""
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    optimizer: Literal["adam", "adamw", "sgd"]
+    lr: float = Field(gt=0)
+    head_lr_multiplier: float = Field(gt=0)
+    momentum: float = Field(ge=0, lt=1)
+    weight_decay: float = Field(ge=0)
+    schedule: Literal["constant", "one_cycle", "cosine"]
+    early_stop_drop: float | None = Field(ge=0)
+    precision: Precision
+
+
+def optimizer(model: Classifier, recipe: FitParams) -> Optimizer:
+    """Return the optimizer: backbone and head as two groups, each with its learning rate."""
+    head = {id(parameter) for parameter in model.head.parameters()}
+    groups = [
+        {"params": [p for p in model.parameters() if id(p) not in head], "lr": recipe.lr},
+        {"params": list(model.head.parameters()), "lr": recipe.lr * recipe.head_lr_multiplier},
+    ]
+    if recipe.optimizer == "sgd":
+        return SGD(groups, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    kind = Adam if recipe.optimizer == "adam" else AdamW
+    return kind(groups, weight_decay=recipe.weight_decay)
+
+
+def schedule(optimizer: Optimizer, recipe: FitParams, n_batches: int) -> LRScheduler:
+    """Return the schedule, which is moved on after each of the n_batches of an epoch."""
+    steps = recipe.epochs * n_batches
+    if recipe.schedule == "one_cycle":
+        peaks = [group["lr"] for group in optimizer.param_groups]
+        # The momentum stays what the recipe says.
+        return OneCycleLR(optimizer, peaks, total_steps=max(steps, 2), cycle_momentum=False)
+    if recipe.schedule == "cosine":
+        return CosineAnnealingLR(optimizer, T_max=steps)
+    return LambdaLR(optimizer, lambda step: 1.0)
+
+
+def best(history: list[Epoch]) -> Epoch:
+    """Return the first epoch of highest val mAP."""
+    return max(history, key=lambda epoch: epoch.val_mAP)
+
+
+def should_stop(history: list[Epoch], drop: float | None) -> bool:
+    """Tell whether the last epoch fell too far below the best one before it.
+
+    With a drop of 0 the first epoch that does not improve stops (Zhou 2022); with 2 or 3 the
+    first that is more than that many points of mAP below the best (Chen 2024, Kim 2022).
+    """
+    if drop is None or len(history) < 2:
+        return False
+    fall = max(epoch.val_mAP for epoch in history[:-1]) - history[-1].val_mAP
+    return fall >= 0 if drop == 0 else fall > drop
