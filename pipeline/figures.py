@@ -83,9 +83,9 @@ def average_precision_per_class(
     known = np.flatnonzero(~np.isnan(gain))
     shown = known[np.argsort(-np.abs(gain[known]), kind="stable")[:MOST_CLASSES]]
     shown = shown[np.argsort(gain[shown], kind="stable")]
-    title = "test AP by class"
+    title = "test AP by class, the largest gain on top"
     if len(known) > len(shown):
-        title += f", the {len(shown)} of {len(known)} that differ most"
+        title = f"test AP of the {len(shown)} of {len(known)} classes that differ most"
     with _figure(path, 8, 1.6 + 0.3 * len(shown)) as figure:
         axis = figure.subplots()
         places = np.arange(len(shown))
@@ -93,7 +93,9 @@ def average_precision_per_class(
         axis.plot(teacher[shown], places, "o", color=TEACHER, label="teacher")
         axis.plot(student[shown], places, "D", color=STUDENT, label="student")
         axis.set_yticks(places, [_short(classes[row], 40) for row in shown])
-        axis.set(xlabel="average precision (%)", title=title, xlim=(-2, 102))
+        # Points need no zero: the axis begins at the ten below the lowest.
+        lowest = float(min(teacher[shown].min(), student[shown].min())) if len(shown) else 0.0
+        axis.set(xlabel="average precision (%)", title=title, xlim=(lowest // 10 * 10 - 2, 102))
         axis.set_ylim(-0.7, max(len(shown), 1) - 0.3)
         axis.grid(axis="y", visible=False)
         figure.legend(loc="outside lower center", ncols=2)
