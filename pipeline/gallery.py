@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,14 @@ def _decode_all(index: Index, rows: RowNumbers, size: int, source: Path, path: P
     """Write the array of `load`; `source` is the data root, or images.parquet."""
     has_file = index.paths[rows[0]] is not None
     encoded = [] if has_file else tables.read_images(source, index.ids(rows))
+    # Running out of disk below a memory-mapped array would kill the process without a word.
+    needed, free = len(rows) * size * size * 3, shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise InputError(
+            f"{path.parent}: {needed / 1e9:.1f} GB are needed to keep {len(rows):,} pictures of "
+            f"{size} x {size} pixels, {free / 1e9:.1f} GB are free; SPML_CACHE should name a "
+            f"folder with more room"
+        )
     pictures = np.lib.format.open_memmap(
         path, mode="w+", dtype=np.uint8, shape=(len(rows), size, size, 3)
     )

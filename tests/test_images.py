@@ -519,3 +519,12 @@ def test_the_cache_lies_in_the_working_folder_unless_told_otherwise(
     assert gallery.cache_folder() == Path(".cache")
     monkeypatch.setenv("SPML_CACHE", "/elsewhere")
     assert gallery.cache_folder() == Path("/elsewhere")
+
+
+def test_pictures_that_do_not_fit_on_the_disk_are_refused_before_they_are_decoded(
+    root: Path,
+) -> None:
+    index = index_of_files(root, {"a.png": plain(10)})
+    with pytest.raises(InputError, match="GB are needed to keep 1 pictures of 9000000 x 9000000"):
+        gallery.load(index, rows(0), 9_000_000, NO_FILE)
+    assert kept(root) == []
