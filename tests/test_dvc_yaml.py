@@ -119,11 +119,11 @@ def test_dvc_reruns_what_a_change_concerns_and_nothing_else(clone: Path) -> None
     first = labels.read_bytes()
     assert reproduce(clone) == []
 
-    edit_params(clone / "params.yaml", {"pseudo_label.tau": 0.5})
+    edit_params(clone / "params.yaml", {"pseudo_label.tau": 0.6})
     assert reproduce(clone) == ["pseudo_label", "train_student", "evaluate"]
     assert labels.read_bytes() != first
 
-    edit_params(clone / "params.yaml", {"pseudo_label.tau": 0.3})
+    edit_params(clone / "params.yaml", {"pseudo_label.tau": 0.4})
     assert reproduce(clone) == [], "a value that was there before is restored from the cache"
     assert labels.read_bytes() == first
 
