@@ -144,7 +144,7 @@ def _measure(folder: Path, network: str) -> Changes:
     embedded = folder / "data" / "images.parquet"
     pictures = gallery.load(index, index.rows("test"), model.spec.input_size, embedded)
     fabric = choose_device("32")
-    probs = predict(fabric, fabric.setup_module(model), pictures, 256)
+    probs = predict(fabric, fabric.to_device(model), pictures, 256)
     history = curves.read(folder / "reports" / f"train_{network}")
     measured: Changes = {
         "val_mAP": max(history["val_mAP"]),

@@ -188,7 +188,7 @@ def _fit(run: _Run, model: Classifier, checkpoint: Path) -> tuple[list[Epoch], d
         epoch = len(history) + 1
         lr = float(run.schedule.get_last_lr()[0])
         mean_loss = _one_epoch(run, epoch)
-        probs = predict(run.fabric, run.model, run.val_pictures, 4 * fit.batch_size)
+        probs = predict(run.fabric, model, run.val_pictures, 4 * fit.batch_size)
         # The last step of an epoch may have been one too far, with no loss after it to show it.
         if not np.isfinite(probs).all():
             raise _diverged(

@@ -6,7 +6,7 @@ from pydantic import Field
 from pipeline import curves, gallery, models, report, tables
 from pipeline.evaluate import evaluate
 from pipeline.params import Params, read_section
-from pipeline.score import Precision, choose_device, describe_device, predict
+from pipeline.score import choose_device, describe_device, predict
 from stages import DATA, PARAMS, REPORTS, Stage
 
 EMBEDDED = DATA / "images.parquet"
@@ -16,14 +16,13 @@ class EvaluateParams(Params):
     """`evaluate`."""
 
     batch_size: int = Field(ge=1)
-    precision: Precision
 
 
 @click.command(cls=Stage)
 def main() -> None:
     """Evaluate teacher, student and pseudo-labels; the only stage that reads the truth."""
     params = read_section(PARAMS, "evaluate", EvaluateParams)
-    fabric = choose_device(params.precision)
+    fabric = choose_device("32")
     index = tables.read_index(DATA / "index.parquet")
     truth = tables.read_truth(DATA / "truth.parquet")
     scores = tables.read_scores(DATA / "scores.parquet")
@@ -37,10 +36,10 @@ def main() -> None:
         histories[name] = curves.read(REPORTS / f"train_{name}")
         model = models.load(DATA / name / "model.safetensors")
         pictures = gallery.load(index, index.rows("test"), model.spec.input_size, EMBEDDED)
-        probs[name] = predict(fabric, fabric.setup_module(model), pictures, params.batch_size)
+        probs[name] = predict(fabric, fabric.to_device(model), pictures, params.batch_size)
     if not fabric.is_global_zero:
         return
-    click.echo(f"device: {describe_device(fabric, params.precision)}")
+    click.echo(f"device: {describe_device(fabric, '32')}")
     best = {name: max(history["val_mAP"]) for name, history in histories.items()}
     evaluation = evaluate(index, train, test, probs["teacher"], probs["student"], pseudo, best)
     folder = REPORTS / "evaluate"

@@ -250,7 +250,7 @@ def test_the_shipped_params_yaml_holds_every_section_and_nothing_else(
         ("train_student", "train_student.fit.epochs", 0, "should be a whole number >= 1"),
         ("score", "score.batch_size", 0, "should be a whole number >= 1"),
         ("pseudo_label", "pseudo_label.tau", "abc", "should be a number >= 0 and < 1"),
-        ("evaluate", "evaluate.precision", "16", "should be '32' or 'bf16'"),
+        ("train_student", "train_student.fit.precision", "16", "should be '32' or 'bf16'"),
     ],
 )
 def test_a_stage_says_a_wrong_value_in_one_line_and_writes_nothing(

@@ -202,7 +202,7 @@ def test_the_voc_layout_goes_through(
         ),
         ("train_teacher", {"train_teacher.fit.epochs": 0}, "should be a whole number >= 1"),
         ("train_teacher", {"train_teacher.fit.lr": "fast"}, "fit.lr = 'fast': should be a number"),
-        ("score", {"score.precision": "fp8"}, "score.precision = 'fp8': should be"),
+        ("score", {"score.precision": "bf16"}, "score.precision: unknown key"),
         ("pseudo_label", {"pseudo_label.tau": 1.5}, "tau = 1.5: should be a number >= 0 and < 1"),
         ("pseudo_label", {"pseudo_label.tau": "abc"}, "tau = 'abc': should be a number >= 0"),
         ("pseudo_label", {"pseudo_label.keep_observed": 1}, "keep_observed = 1: should be"),
