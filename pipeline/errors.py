@@ -16,6 +16,6 @@ def some(names: list[str], limit: int = 10) -> str:
     return f"{shown} and {rest} more" if rest > 0 else shown
 
 
-def one_line(error: BaseException) -> str:
-    """Return another's error message in one line, to stand in ours."""
+def one_line(error: object) -> str:
+    """Return another's error, or its message, in one line, to stand in ours."""
     return " ".join(str(error).split())

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.arrays import BoolMatrix, Probs
-from pipeline.metrics import average_precisions, pseudo_label_quality, ratio
+from pipeline.metrics import average_precisions, mean_over_classes, pseudo_label_quality, ratio
 from pipeline.tables import Index, PseudoLabels
 
 Metrics = dict[str, float | int | None]
@@ -58,8 +58,7 @@ def evaluate(
     total = {name: int(counts.sum()) for name, counts in quality.items()}
     metrics: Metrics = {}
     for name, of_classes in aps.items():
-        # As in the papers' code, a class without any test positive counts 0.
-        metrics[f"{name}.mAP"] = round(float(np.nan_to_num(of_classes).mean()), 4)
+        metrics[f"{name}.mAP"] = round(mean_over_classes(of_classes), 4)
         metrics[f"{name}.val_mAP"] = round(val_map[name], 4)
     metrics |= {
         "classes_evaluated": int(test_truth.any(axis=0).sum()),

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 from tqdm.auto import tqdm
 
-from pipeline.errors import InputError, some
+from pipeline.errors import InputError, one_line, some
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def decode(encoded: bytes) -> Image.Image:
     except UnidentifiedImageError:
         raise ValueError("no picture format known" if encoded else "empty file") from None
     except Exception as error:  # on damaged files, Pillow's plugins raise nearly anything
-        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
+        raise ValueError(one_line(error) or type(error).__name__) from None
 
 
 def _orientation(picture: Image.Image) -> object:

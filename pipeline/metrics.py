@@ -23,11 +23,16 @@ def average_precisions(truth: BoolMatrix, probs: Probs) -> npt.NDArray[np.float6
 
 
 def mean_average_precision(truth: BoolMatrix, probs: Probs) -> float:
-    """Return the mAP in percent; a class without any positive counts 0.
+    """Return the mAP in percent; a class without any positive counts 0."""
+    return mean_over_classes(average_precisions(truth, probs))
+
+
+def mean_over_classes(aps: npt.NDArray[np.float64]) -> float:
+    """Return the mean of average precisions, (C,); a class without any, NaN, counts 0.
 
     Source: Cole et al. 2021, public code, for that last rule, too.
     """
-    return float(np.nan_to_num(average_precisions(truth, probs)).mean())
+    return float(np.nan_to_num(aps).mean())
 
 
 def pseudo_label_quality(

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, one_line
 
 
 class Params(BaseModel):
@@ -57,9 +57,9 @@ def _read_yaml(path: Path) -> Any:
     except MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" line {mark.line + 1}:" if mark is not None else ""
-        raise InputError(f"{path}:{where} {' '.join(str(error.problem).split())}") from None
+        raise InputError(f"{path}:{where} {one_line(error.problem)}") from None
     except (YAMLError, ValueError) as error:  # ValueError: a date like 2025-13-45
-        raise InputError(f"{path}: {' '.join(str(error).split())}") from None
+        raise InputError(f"{path}: {one_line(error)}") from None
 
 
 def _describe(section: type[Params], name: str, detail: ErrorDetails) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.datasets.rows import Rows
-from pipeline.errors import InputError, some
+from pipeline.errors import InputError, one_line, some
 from pipeline.params import Params
 
 COLUMNS = ("image", "split", "labels")
@@ -71,8 +71,8 @@ def _read_frame(path: Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file (prepare.table.file)") from None
     except (OSError, ValueError) as error:  # pyarrow's and pandas' own are among them
-        problem = " ".join(str(error).split())
-        raise InputError(f"{path}: cannot be read as {path.suffix[1:]}: {problem}") from None
+        what = path.suffix[1:]
+        raise InputError(f"{path}: cannot be read as {what}: {one_line(error)}") from None
     if not isinstance(frame.index, pd.RangeIndex):  # pandas takes what is too much for an index
         raise InputError(
             f"{path}: its rows have more fields than its header; labels should be separated by "
