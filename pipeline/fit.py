@@ -237,8 +237,18 @@ def _one_epoch(run: _Run, epoch: int) -> float:
         run.schedule.step()
         total += value * len(rows)
         bar.set_postfix(loss=f"{value:.4f}")
+    _average_buffers(fabric, run.model)
     summed: Any = fabric.all_reduce(torch.tensor(total, dtype=torch.float64), reduce_op="sum")
     return float(summed) / len(order)
+
+
+def _average_buffers(fabric: Fabric, model: nn.Module) -> None:
+    """Give all processes one model: the batch norms of each have seen its own pictures only."""
+    if fabric.world_size > 1:
+        for buffer in model.buffers():
+            if buffer.is_floating_point():
+                mean: Any = fabric.all_reduce(buffer, reduce_op="mean")
+                buffer.copy_(mean)
 
 
 def _diverged(run: _Run, what: str, lr: float) -> InputError:
