@@ -16,3 +16,4 @@ Probs = npt.NDArray[np.float32]
 RowNumbers = npt.NDArray[np.int64]
 # (N, H, W, 3): RGB.
 Pictures = npt.NDArray[np.uint8]
+Features = npt.NDArray[np.float32]

@@ -34,14 +34,23 @@ def load(index: Index, rows: RowNumbers, size: int, embedded: Path) -> Pictures:
     Raises:
         InputError: a picture is missing, cannot be decoded or is not the one that prepare saw.
     """
-    paths = [path for path in (index.paths[row] for row in rows) if path is not None]
-    root = images.root_of(paths, "the index")
-    kept = cache_folder() / "pictures" / f"{_key(index, rows, size, root)}.npy"
+    root = _root(index, rows)
+    kept = cache_folder() / "pictures" / f"{key(index, rows, size)}.npy"
     if not kept.exists():
         with files.replacing(kept) as temporary:
-            _decode_all(index, rows, size, root if paths else embedded, temporary)
+            _decode_all(index, rows, size, embedded if root is None else root, temporary)
     pictures: Pictures = np.load(kept, mmap_mode="r")
     return pictures
+
+
+def key(index: Index, rows: RowNumbers, size: int) -> str:
+    """Return a name for these pictures at this size."""
+    root = _root(index, rows)
+    digest = hashlib.sha256(f"{size} {PIL.__version__}".encode())
+    for row in rows:
+        what = index.sha256[row] or _stamp((root or Path()) / str(index.paths[row]))
+        digest.update(f"\n{what}".encode())
+    return digest.hexdigest()[:32]
 
 
 def cache_folder() -> Path:
@@ -49,13 +58,10 @@ def cache_folder() -> Path:
     return Path(os.environ.get("SPML_CACHE") or ".cache")
 
 
-def _key(index: Index, rows: RowNumbers, size: int, root: Path) -> str:
-    """Return a name for these pictures at this size."""
-    digest = hashlib.sha256(f"{size} {PIL.__version__}".encode())
-    for row in rows:
-        what = index.sha256[row] or _stamp(root / str(index.paths[row]))
-        digest.update(f"\n{what}".encode())
-    return digest.hexdigest()[:32]
+def _root(index: Index, rows: RowNumbers) -> Path | None:
+    """Return the folder that the pictures' paths start from; None if they have no files."""
+    paths = [path for path in (index.paths[row] for row in rows) if path is not None]
+    return images.root_of(paths, "the index") if paths else None
 
 
 def _stamp(path: Path) -> str:

@@ -17,7 +17,7 @@ from pydantic import Field, field_validator
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pipeline import files, parquet, weights
+from pipeline import boost, files, parquet, weights
 from pipeline.errors import InputError, one_line
 from pipeline.params import Params
 from pipeline.weights import RGB
@@ -32,6 +32,7 @@ class ModelParams(Params):
     weights: str | None
     input_size: int = Field(ge=8, le=2048)
     freeze_batch_norm: bool
+    boost_lu: float | None = Field(ge=1)
 
     @field_validator("backbone")
     @classmethod
@@ -54,6 +55,7 @@ class Spec:
         input_size: side of the pictures it takes, in pixels.
         mean: of the three channels of pictures in 0..1, subtracted first.
         std: of the same, divided by then.
+        boost_lu: the factor of `boost.boosted`, or None for a plain head.
     """
 
     backbone: str
@@ -61,6 +63,7 @@ class Spec:
     input_size: int
     mean: RGB
     std: RGB
+    boost_lu: float | None = None
 
 
 class Classifier(nn.Module):
@@ -81,6 +84,7 @@ class Classifier(nn.Module):
         self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
         self.net = _backbone(spec.backbone, len(spec.classes), spec.input_size)
         self.head_name = _find_head(self.net, len(spec.classes))
+        self.maps_name = "" if spec.boost_lu is None else boost.find_maps(self)
 
     @property
     def head(self) -> nn.Module:
@@ -93,8 +97,28 @@ class Classifier(nn.Module):
         Args:
             pictures: (B, 3, H, W) float in 0..1, not normalised.
         """
+        if self.spec.boost_lu is not None:
+            maps = self.output_of(self.maps_name, pictures)
+            return boost.boosted(self.head, maps, self.spec.boost_lu)
         logits: Tensor = self.net((pictures - self.mean) / self.std)
         return logits
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """Return what the head is given, (B, D) where the head is linear."""
+        given: list[Tensor] = []
+        hook = self.head.register_forward_pre_hook(lambda head, args: given.append(args[0]))
+        self.net((pictures - self.mean) / self.std)
+        hook.remove()
+        return given[0]
+
+    def output_of(self, name: str, pictures: Tensor) -> Tensor:
+        """Return what the part of the network of that name puts out."""
+        made: list[Tensor] = []
+        part = self.net.get_submodule(name)
+        hook = part.register_forward_hook(lambda part, args, output: made.append(output))
+        self.net((pictures - self.mean) / self.std)
+        hook.remove()
+        return made[0]
 
     def train(self, mode: bool = True) -> "Classifier":
         """Set training mode; batch norm stays in evaluation mode where it is frozen."""
@@ -156,13 +180,18 @@ def build(params: ModelParams, classes: tuple[str, ...], section: str = "model")
 
     Raises:
         InputError: weights that do not exist, cannot be read safely or do not fit; an
-            input size that the backbone cannot take.
+            input size that the backbone cannot take; a backbone that cannot be boosted.
     """
     start = weights.read(params.backbone, params.weights, section)
-    spec = Spec(params.backbone, classes, params.input_size, start.mean, start.std)
+    spec = Spec(params.backbone, classes, params.input_size, start.mean, start.std, params.boost_lu)
     try:
         model = Classifier(spec, params.freeze_batch_norm)
         model.eval()(torch.zeros(1, 3, params.input_size, params.input_size))
+    except boost.NoMapsError:
+        raise InputError(
+            f"{section}.boost_lu = {params.boost_lu}: {params.backbone} has no linear head on maps "
+            f"averaged over places; should be null, or the backbone one like resnet50"
+        ) from None
     except (RuntimeError, AssertionError, ValueError) as error:
         raise InputError(
             f"{section}.input_size = {params.input_size}: {params.backbone} cannot take pictures "
@@ -221,6 +250,7 @@ def save(path: Path, model: Classifier) -> None:
         "input_size": spec.input_size,
         "mean": spec.mean,
         "std": spec.std,
+        "boost_lu": spec.boost_lu,
     }
     # One key, since safetensors writes several in random order, and equal models should be
     # equal files.

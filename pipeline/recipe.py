@@ -1,13 +1,14 @@
 """The recipe of a training: optimizer, learning rate over time, when to stop."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
+from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
 
 from pipeline.curves import Epoch
-from pipeline.models import Classifier
+from pipeline.losses.form import Loss
 from pipeline.params import Params
 from pipeline.score import Precision
 
@@ -27,13 +28,39 @@ class FitParams(Params):
     precision: Precision
 
 
-def optimizer(model: Classifier, recipe: FitParams) -> Optimizer:
-    """Return the optimizer: backbone and head as two groups, each with its learning rate."""
-    head = {id(parameter) for parameter in model.head.parameters()}
-    groups = [
-        {"params": [p for p in model.parameters() if id(p) not in head], "lr": recipe.lr},
-        {"params": list(model.head.parameters()), "lr": recipe.lr * recipe.head_lr_multiplier},
+class LinearParams(Params):
+    """`train_teacher.linear` and `train_student.linear`: the recipe where the head alone learns."""
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    lr: float = Field(gt=0)
+
+
+def of_linear(linear: LinearParams, fit: FitParams) -> FitParams:
+    """Return the recipe of a linear phase: that of `fit` with what differs."""
+    return fit.model_copy(update={**linear.model_dump(), "head_lr_multiplier": 1.0})
+
+
+def optimizer(network: nn.Module, head: nn.Module, loss: Loss, recipe: FitParams) -> Optimizer:
+    """Return the optimizer: backbone, head and loss as groups, each with its learning rate.
+
+    Args:
+        network: what is trained; the head, or what has it as its last layer.
+        head: the last layer.
+        loss: its parameters, if it has any, are trained along, without weight decay.
+        recipe: the recipe.
+    """
+    of_head = {id(parameter) for parameter in head.parameters()}
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in network.parameters() if id(p) not in of_head], "lr": recipe.lr},
+        {"params": list(head.parameters()), "lr": recipe.lr * recipe.head_lr_multiplier},
+        {
+            "params": list(loss.parameters()),
+            "lr": recipe.lr * loss.lr_multiplier,
+            "weight_decay": 0.0,
+        },
     ]
+    groups = [group for group in groups if group["params"]]
     if recipe.optimizer == "sgd":
         return SGD(groups, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
     kind = Adam if recipe.optimizer == "adam" else AdamW

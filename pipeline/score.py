@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -10,7 +11,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from pipeline.arrays import Pictures, Probs
+from pipeline.arrays import Probs
 from pipeline.augment import to_float
 from pipeline.errors import InputError
 
@@ -58,16 +59,15 @@ def describe_device(fabric: Fabric, precision: Precision) -> str:
     return f"{fabric.device.type.upper()}, {bits}"
 
 
-def to_device(pictures: Pictures, rows: np.ndarray, fabric: Fabric) -> Tensor:
-    """Return some pictures, (B, H, W, 3) uint8, on the device."""
+def to_device(pictures: np.ndarray, rows: np.ndarray, fabric: Fabric) -> Tensor:
+    """Return some pictures, or features of theirs, (B, ...), on the device."""
     batch = torch.from_numpy(pictures[rows])
     if fabric.device.type == "cuda":
         return batch.pin_memory().to(fabric.device, non_blocking=True)
     return batch.to(fabric.device)
 
 
-@torch.inference_mode()
-def predict(fabric: Fabric, model: nn.Module, pictures: Pictures, batch_size: int) -> Probs:
+def predict(fabric: Fabric, model: nn.Module, pictures: np.ndarray, batch_size: int) -> Probs:
     """Return the probabilities of all pictures, (N, C) float32, in evaluation mode.
 
     Always in 32-bit: logits of bf16 are so coarse that pictures tie, which moves an average
@@ -76,22 +76,48 @@ def predict(fabric: Fabric, model: nn.Module, pictures: Pictures, batch_size: in
     Args:
         fabric: what `choose_device` returned.
         model: on the device, not wrapped by fabric; left in evaluation mode.
-        pictures: (N, H, W, 3) uint8, H and W as the model takes them.
+        pictures: (N, H, W, 3) uint8, H and W as the model takes them; or (N, D) float32,
+            features for a head.
         batch_size: pictures at a time.
     """
     model.eval()
-    # With several processes each takes a run of rows; the longest run sets the size of what
-    # is exchanged, and the padding of the others is cut off again.
+
+    def probs(batch: Tensor) -> Tensor:
+        inputs = to_float(batch) if batch.dtype == torch.uint8 else batch
+        return torch.sigmoid(model(inputs).float())
+
+    return over_all(fabric, probs, pictures, batch_size, "scoring")
+
+
+@torch.inference_mode()
+def over_all(
+    fabric: Fabric,
+    function: Callable[[Tensor], Tensor],
+    pictures: np.ndarray,
+    batch_size: int,
+    what: str,
+) -> np.ndarray:
+    """Return a function's values of all pictures, batch by batch, (N, D) in their order.
+
+    With several processes each takes a part, and all get the whole.
+
+    Args:
+        fabric: what `choose_device` returned.
+        function: takes a batch (B, ...) on the device, returns (B, D).
+        pictures: (N, ...).
+        batch_size: pictures at a time.
+        what: for the progress bar.
+    """
+    # Each process takes a run of rows; the longest run sets the size of what is exchanged,
+    # and the padding of the others is cut off again.
     runs = np.array_split(np.arange(len(pictures)), fabric.world_size)
     mine = runs[fabric.global_rank]
     batches = [mine[at : at + batch_size] for at in range(0, len(mine), batch_size)]
-    bar = tqdm(batches, "scoring", disable=None, leave=False)
-    parts = [torch.sigmoid(model(to_float(to_device(pictures, r, fabric))).float()) for r in bar]
-    probs = torch.cat(parts)
+    bar = tqdm(batches, what, disable=None, leave=False)
+    values = torch.cat([function(to_device(pictures, rows, fabric)) for rows in bar])
     if fabric.world_size > 1:
-        padded = probs.new_zeros(len(runs[0]), probs.shape[1])
-        padded[: len(probs)] = probs
+        padded = values.new_zeros(len(runs[0]), values.shape[1])
+        padded[: len(values)] = values
         gathered = fabric.all_gather(padded)
-        probs = torch.cat([part[: len(run)] for part, run in zip(gathered, runs, strict=True)])
-    scored: Probs = probs.cpu().numpy()
-    return scored
+        values = torch.cat([part[: len(run)] for part, run in zip(gathered, runs, strict=True)])
+    return values.cpu().numpy()

@@ -4,9 +4,9 @@ import click
 import numpy as np
 
 from pipeline import curves, models, tables
-from pipeline.fit import TrainParams, train
 from pipeline.losses.student import FullSupervision
 from pipeline.params import read_section
+from pipeline.train import TrainParams, train
 from stages import DATA, PARAMS, REPORTS, Stage
 
 
@@ -23,8 +23,8 @@ def main() -> None:
     pseudo = tables.read_pseudo_labels(path)
     tables.check_same_images(path, pseudo.image_ids, index.ids(index.rows("train")))
     targets = pseudo.labels.astype(np.float32)
-    loss = FullSupervision()
-    trained = train("train_student", params, index, targets, loss, DATA / "images.parquet")
+    embedded = DATA / "images.parquet"
+    trained = train("train_student", params, index, targets, FullSupervision, embedded)
     if trained is None:
         return
     models.save(DATA / "student" / "model.safetensors", trained.model)

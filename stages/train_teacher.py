@@ -1,20 +1,19 @@
 """train_teacher: index -> data/teacher/model.safetensors, reports/train_teacher/."""
 
+from functools import partial
+
 import click
 
 from pipeline import curves, models, tables
-from pipeline.fit import TrainParams, train
 from pipeline.losses import catalogue
-from pipeline.losses.catalogue import LossesParams, LossName
+from pipeline.losses.catalogue import LossParams
 from pipeline.params import read_section
+from pipeline.train import TrainParams, train
 from stages import DATA, PARAMS, REPORTS, Stage
 
 
-class TrainTeacherParams(TrainParams):
+class TrainTeacherParams(TrainParams, LossParams):
     """`train_teacher`."""
-
-    loss: LossName
-    losses: LossesParams
 
 
 @click.command(cls=Stage)
@@ -25,8 +24,8 @@ def main() -> None:
     targets = index.targets[index.rows("train")]
     if params.loss == "bce" and not (targets == -1).any():
         click.echo("warning: bce learns from observed labels alone, and none is negative", err=True)
-    loss = catalogue.build(params.loss, params.losses, len(index.classes))
-    trained = train("train_teacher", params, index, targets, loss, DATA / "images.parquet")
+    make_loss = partial(catalogue.build, params)
+    trained = train("train_teacher", params, index, targets, make_loss, DATA / "images.parquet")
     if trained is None:
         return
     models.save(DATA / "teacher" / "model.safetensors", trained.model)

@@ -19,12 +19,13 @@ from torch import Tensor
 from pipeline import curves, fit, gallery, images, models, recipe, tables
 from pipeline.curves import Epoch
 from pipeline.errors import InputError
-from pipeline.fit import Trained, TrainParams, train
 from pipeline.losses.student import FullSupervision
-from pipeline.losses.teacher import AN
+from pipeline.losses.assume_negative import AN
+from pipeline.losses.form import Loss, Task
 from pipeline.metrics import mean_average_precision
 from pipeline.score import choose_device, predict
 from pipeline.tables import Index
+from pipeline.train import MakeLoss, Trained, TrainParams, train
 from tests.conftest import RunStage
 
 ROOT = Path(__file__).parent.parent
@@ -65,6 +66,8 @@ def make_params(
     seed: int = 0,
     model: dict[str, Any] | None = None,
     augment: dict[str, Any] | None = None,
+    mode: str = "end_to_end",
+    linear: dict[str, Any] | None = None,
     **recipe: Any,
 ) -> TrainParams:
     defaults = {
@@ -74,11 +77,14 @@ def make_params(
     }  # fmt: skip
     backbone = {
         "backbone": "small_cnn", "weights": None, "input_size": SIZE, "freeze_batch_norm": False,
+        "boost_lu": None,
     }  # fmt: skip
     return TrainParams.model_validate(
         {
             "seed": seed,
             "model": backbone | (model or {}),
+            "mode": mode,
+            "linear": {"epochs": 3, "batch_size": 6, "lr": 1e-2} | (linear or {}),
             "fit": defaults | recipe,
             "augment": {"flip": 0.5, "shift": 0.1, "zoom": 0.1} | (augment or {}),
         }
@@ -86,10 +92,10 @@ def make_params(
 
 
 def run(
-    index: Index, params: TrainParams, loss: torch.nn.Module | None = None, name: str = "train_x"
+    index: Index, params: TrainParams, make_loss: MakeLoss = AN, name: str = "train_x"
 ) -> Trained:
     targets = index.targets[index.rows("train")]
-    trained = train(name, params, index, targets, loss or AN(), EMBEDDED)
+    trained = train(name, params, index, targets, make_loss, EMBEDDED)
     assert trained is not None
     return trained
 
@@ -110,20 +116,23 @@ class Killed(Exception):  # noqa: N818
     """Stands for whatever ends a process."""
 
 
-class Counting(AN):
-    """Counts the steps, and may end the run at one of them."""
+class Counting:
+    """Makes losses that count the steps together, and may end the run at one of them."""
 
-    def __init__(self, killed_at: int | None = None):
-        super().__init__()
+    def __init__(self, make_loss: MakeLoss = AN, killed_at: int | None = None):
+        self.make_loss = make_loss
         self.steps = 0
         self.killed_at = killed_at
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return AN's value."""
+    def __call__(self, task: Task) -> Loss:
+        loss = self.make_loss(task)
+        loss.register_forward_pre_hook(self.count)
+        return loss
+
+    def count(self, loss: torch.nn.Module, args: Any) -> None:
         self.steps += 1
         if self.steps == self.killed_at:
             raise Killed
-        return super().forward(logits, targets)
 
 
 @pytest.fixture
@@ -150,7 +159,7 @@ def test_training_learns(index: Index) -> None:
 def test_a_student_learns_by_the_same_loop_from_shares(index: Index) -> None:
     targets = np.abs(index.targets[index.rows("train")]).astype(np.float32) * 0.9 + 0.05
     trained = train(
-        "train_student", make_params(epochs=6), index, targets, FullSupervision(), EMBEDDED
+        "train_student", make_params(epochs=6), index, targets, FullSupervision, EMBEDDED
     )
     assert trained is not None
     assert trained.history[-1].loss < trained.history[0].loss
@@ -182,7 +191,9 @@ def test_the_loss_of_an_epoch_is_the_mean_over_pictures(index: Index) -> None:
     fabric = choose_device("32")
     pictures = gallery.load(index, rows, SIZE, EMBEDDED)
     probs = predict(fabric, fabric.setup_module(trained.model), pictures, 24)
-    expected = AN()(torch.logit(torch.from_numpy(probs)), torch.from_numpy(index.targets[rows]))
+    targets = torch.from_numpy(index.targets[rows])
+    loss = AN(Task(targets, epochs=1))
+    expected = loss(torch.logit(torch.from_numpy(probs)), targets, torch.arange(24))
     assert trained.history[0].loss == pytest.approx(expected.item(), rel=1e-4)
 
 
@@ -417,7 +428,7 @@ def test_a_loss_that_is_not_finite_names_epoch_step_and_learning_rate(index: Ind
     params = make_params(optimizer="sgd", schedule="constant", lr=1e9, batch_size=2)
     message = message_of(index, params)
     start, _, rest = message.partition(" in epoch 1, step ")
-    assert start in ("train_teacher: the loss is nan", "train_teacher: the loss is inf")
+    assert start in ("train_teacher.fit: the loss is nan", "train_teacher.fit: the loss is inf")
     step, _, rest = rest.partition(",")
     assert 2 <= int(step) <= 12
     assert rest == (
@@ -428,7 +439,7 @@ def test_a_loss_that_is_not_finite_names_epoch_step_and_learning_rate(index: Ind
 def test_weights_that_a_last_step_ruined_are_noticed_too(index: Index) -> None:
     params = make_params(optimizer="sgd", schedule="constant", lr=1e30, batch_size=64)
     assert message_of(index, params) == (
-        "train_teacher: the val scores are not finite after epoch 1, begun at a learning rate of "
+        "train_teacher.fit: the val scores are not finite after epoch 1, begun at a learning rate of "
         "1e+30; train_teacher.fit.lr = 1e+30 should be lower"
     )
 

@@ -28,7 +28,7 @@ OTHERS = [name for name in models.backbones()[1:] if not name.startswith("regnet
 def params(
     backbone: str = "small_cnn", weights: Path | str | None = None, **kwargs: Any
 ) -> ModelParams:
-    chosen = {"input_size": 32, "freeze_batch_norm": False, **kwargs}
+    chosen = {"input_size": 32, "freeze_batch_norm": False, "boost_lu": None, **kwargs}
     where = None if weights is None else str(weights)
     return ModelParams.model_validate({"backbone": backbone, "weights": where, **chosen})
 

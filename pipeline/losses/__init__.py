@@ -1,1 +1,1 @@
-"""The losses. `catalogue` chooses one by name; `form` is what they have in common."""
+"""The losses: `form` is what they have in common, `catalogue` chooses one by name."""

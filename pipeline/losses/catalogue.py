@@ -1,46 +1,86 @@
-"""The losses of teachers by name, with their settings."""
+"""The losses of teachers by name, with their settings.
 
-from collections.abc import Callable
-from typing import Literal
+A loss's settings are the arguments of its constructor besides the task: their names, types
+and bounds are what params.yaml may hold for it.
+"""
 
-from pydantic import Field
+import inspect
+from typing import TYPE_CHECKING, Any, get_type_hints
 
-from pipeline.losses.form import Loss
-from pipeline.losses.teacher import AN, BCE, EM, WAN
+from pydantic import create_model, field_validator
+
+from pipeline.errors import InputError
+from pipeline.losses import (
+    assume_negative,
+    entropy,
+    expected_positives,
+    focal,
+    generalized_robust,
+    large_loss,
+)
+from pipeline.losses.form import Loss, Task
 from pipeline.params import Params
 
-LossName = Literal["bce", "an", "wan", "em"]
-
-
-class WANParams(Params):
-    """`losses.wan`: gamma, the weight of unknown labels; null for 1/(C - 1)."""
-
-    gamma: float | None = Field(ge=0)
-
-
-class EMParams(Params):
-    """`losses.em`: alpha, the weight of the entropy."""
-
-    alpha: float = Field(ge=0)
-
-
-class LossesParams(Params):
-    """`train_teacher.losses`: the settings of every loss that has any."""
-
-    wan: WANParams
-    em: EMParams
-
-
-LOSSES: dict[LossName, Callable[[LossesParams, int], Loss]] = {
-    "bce": lambda params, n_classes: BCE(),
-    "an": lambda params, n_classes: AN(),
-    "wan": lambda params, n_classes: WAN(
-        1 / (n_classes - 1) if params.wan.gamma is None else params.wan.gamma
-    ),
-    "em": lambda params, n_classes: EM(params.em.alpha),
+LOSSES: dict[str, type[Loss]] = {
+    **assume_negative.LOSSES,
+    **expected_positives.LOSSES,
+    **entropy.LOSSES,
+    **focal.LOSSES,
+    **large_loss.LOSSES,
+    **generalized_robust.LOSSES,
 }
 
 
-def build(name: LossName, params: LossesParams, n_classes: int) -> Loss:
-    """Return the loss of that name with its settings from params."""
-    return LOSSES[name](params, n_classes)
+def settings_of(loss: type[Loss]) -> type[Params]:
+    """Return the class of a loss's settings."""
+    hints = get_type_hints(loss.__init__, include_extras=True)
+    names = [name for name in inspect.signature(loss).parameters if name != "task"]
+    # `lambda` is a word of Python's, so the argument is lambda_.
+    fields: dict[str, Any] = {name.rstrip("_"): (hints[name], ...) for name in names}
+    return create_model(f"{loss.__name__}Params", __base__=Params, **fields)
+
+
+if TYPE_CHECKING:
+    LossesParams = Params
+else:
+    LossesParams = create_model(
+        "LossesParams",
+        __base__=Params,
+        __doc__="`train_teacher.losses`: a section per loss; those not in use may be left out.",
+        **{
+            name: (settings | None, None)
+            for name, settings in ((name, settings_of(loss)) for name, loss in LOSSES.items())
+            if settings.model_fields
+        },
+    )
+
+
+class LossParams(Params):
+    """The keys of `train_teacher` that choose the loss."""
+
+    loss: str
+    losses: LossesParams
+
+    @field_validator("loss")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name not in LOSSES:
+            raise ValueError(f"is no loss; should be one of {', '.join(LOSSES)}")
+        return name
+
+
+def build(params: LossParams, task: Task) -> Loss:
+    """Return the loss that params choose, with its settings.
+
+    Raises:
+        InputError: its settings are not there, or do not go with the task.
+    """
+    kind = LOSSES[params.loss]
+    needed = list(settings_of(kind).model_fields)
+    settings = getattr(params.losses, params.loss, None)
+    if needed and settings is None:
+        raise InputError(
+            f"train_teacher.losses.{params.loss}: is missing; should hold {', '.join(needed)}"
+        )
+    given = {f"{name}_" if name == "lambda" else name: getattr(settings, name) for name in needed}
+    return kind(task, **given)

@@ -1,21 +1,21 @@
 """The loss of students, which take their labels as complete."""
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pipeline.losses.form import minus_log_not_p, minus_log_p
+from pipeline.losses.form import Loss, minus_log_not_p, minus_log_p
 
 
-class FullSupervision(nn.Module):
+class FullSupervision(Loss):
     """Binary cross-entropy with every label given, mean over batch and classes."""
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, targets: Tensor, rows: Tensor) -> Tensor:
         """Return the loss of a batch, a float32 scalar.
 
         Args:
             logits: (B, C), no sigmoid before, of any floating type.
             targets: (B, C) in 0..1, the probability that the class is there.
+            rows: (B,), not looked at.
         """
         logits, targets = logits.float(), targets.float()
         terms = targets * minus_log_p(logits) + (1 - targets) * minus_log_not_p(logits)
-        return torch.mean(terms)
+        return terms.mean()

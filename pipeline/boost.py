@@ -1,0 +1,78 @@
+"""BoostLU: a head that looks at places before it averages over them.
+
+Source: Kim et al. 2023, *Bridging the Gap between Model Explanations in Partially Annotated
+Multi-label Classification*, eq. 3, and the authors' code, which boosts in training and testing.
+"""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d
+
+if TYPE_CHECKING:
+    from pipeline.models import Classifier
+
+
+class NoMapsError(Exception):
+    """The network's head is not a linear layer on maps averaged over places."""
+
+
+def boosted(head: nn.Module, maps: Tensor, factor: float) -> Tensor:
+    """Return logits (B, C): the class activation maps, positive places boosted, averaged.
+
+    A linear head on averaged maps gives the average of its class activation maps M. With
+    missing labels networks come to see the same places, only more faintly; so
+
+        logit = mean over places of (factor * M where M > 0, else M)
+
+    and with a factor of 1 the logits are those of the plain head.
+
+    Args:
+        head: the linear layer.
+        maps: (B, D, H, W), what is averaged before the head; any dropout there is left out.
+        factor: alpha of the paper, 5 there.
+    """
+    assert isinstance(head, nn.Linear)
+    activation = conv2d(maps, head.weight[:, :, None, None], head.bias)
+    return torch.where(activation > 0, factor * activation, activation).mean(dim=(2, 3))
+
+
+def find_maps(model: "Classifier") -> str:
+    """Return which part of a network puts out the maps whose average its head is given.
+
+    Raises:
+        NoMapsError: there is none, or the head is not linear.
+    """
+    outputs: dict[str, Tensor] = {}
+    given: list[Tensor] = []
+
+    def keep(name: str) -> None:
+        def hook(part: nn.Module, args: tuple[Tensor, ...], output: object) -> None:
+            if isinstance(output, Tensor) and output.dim() == 4:
+                outputs[name] = output
+
+        hooks.append(model.net.get_submodule(name).register_forward_hook(hook))
+
+    hooks: list[torch.utils.hooks.RemovableHandle] = []
+    for name, part in model.net.named_modules():
+        if name and part is not model.head:
+            keep(name)
+    hooks.append(model.head.register_forward_pre_hook(lambda head, args: given.append(args[0])))
+    side = model.spec.input_size
+    # Random numbers of its own: the weights that are drawn next should not depend on this.
+    pictures = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    training = model.training
+    with torch.inference_mode():
+        model.eval().net(pictures)
+    model.train(training)
+    for hook in hooks:
+        hook.remove()
+    names: list[str] = [name for name, _ in model.net.named_modules()]
+    for name in names:  # the outermost part first
+        maps = outputs.get(name)
+        if isinstance(model.head, nn.Linear) and maps is not None and given[0].dim() == 2:
+            mean = maps.mean(dim=(2, 3))
+            if mean.shape == given[0].shape and torch.allclose(mean, given[0], atol=1e-5):
+                return name
+    raise NoMapsError

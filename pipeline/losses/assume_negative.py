@@ -1,0 +1,156 @@
+"""Unknown labels as negatives: wholly, weakly, smoothly, regularised, or not at all."""
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.errors import InputError
+from pipeline.losses.form import Form, Loss, Share, Task, Weight, minus_log_not_p, minus_log_p
+
+
+class BCE(Form):
+    """Binary cross-entropy of the observed labels; unknown labels count nothing.
+
+    The loss of the oracle that sees all labels (`prepare.observe` with num_pos and num_neg
+    all), for which it is full supervision. The mean is over all B * C entries, known or not.
+
+    Source: Cole et al. 2021, section 4.
+    """
+
+    def v(self, p: Tensor) -> float:
+        """Return 0."""
+        return 0.0
+
+
+class IUN(BCE):
+    """Ignore unobserved positives: one positive and every true negative are known.
+
+    An oracle, since it needs the true negatives: it goes with `prepare.observe.num_neg: all`.
+
+    Source: Cole et al. 2021, section 4.
+
+    Raises:
+        InputError: no label is an observed negative.
+    """
+
+    def __init__(self, task: Task):
+        super().__init__(task)
+        if not (task.targets == -1).any():
+            raise InputError(
+                "train_teacher.loss = 'iun': needs the true negatives, and none is observed; "
+                "prepare.observe.num_neg should be all"
+            )
+
+
+class AN(Form):
+    """Assume negative: every unknown label is a negative.
+
+    Source: Cole et al. 2021, eq. 2.
+    """
+
+
+class WAN(Form):
+    """Weak assume negative: as AN, unknown labels weighted by gamma.
+
+    Settings:
+        gamma: null for 1/(C - 1), which gives a picture's unknown labels together the weight
+            of its one positive.
+
+    Source: Cole et al. 2021, eq. 3.
+    """
+
+    def __init__(self, task: Task, gamma: Weight | None):
+        super().__init__(task)
+        self.gamma = 1 / (task.targets.shape[1] - 1) if gamma is None else gamma
+
+    def v(self, p: Tensor) -> float:
+        """Return gamma."""
+        return self.gamma
+
+
+class DW(Form):
+    """Down-weighting: as AN, unknown labels weighted by a gamma of one's choice.
+
+    Source: a baseline of Zhou et al. 2022; the value of gamma there is not published.
+    """
+
+    def __init__(self, task: Task, gamma: Weight):
+        super().__init__(task)
+        self.gamma = gamma
+
+    def v(self, p: Tensor) -> float:
+        """Return gamma."""
+        return self.gamma
+
+
+class L1R(Form):
+    """AN with an l1 penalty: lambda * sum |w| over the network's parameters.
+
+    Source: a baseline of Zhou et al. 2022; which parameters and which lambda is not published.
+    """
+
+    def __init__(self, task: Task, lambda_: Weight):
+        super().__init__(task)
+        self.lambda_ = lambda_
+
+    def penalty(self, network: nn.Module) -> Tensor:
+        """Return lambda * sum |w|."""
+        return self.lambda_ * torch.stack([w.abs().sum() for w in network.parameters()]).sum()
+
+
+class L2R(Form):
+    """AN with an l2 penalty: lambda * sum w^2 over the network's parameters.
+
+    Source: a baseline of Zhou et al. 2022; which parameters and which lambda is not published.
+    """
+
+    def __init__(self, task: Task, lambda_: Weight):
+        super().__init__(task)
+        self.lambda_ = lambda_
+
+    def penalty(self, network: nn.Module) -> Tensor:
+        """Return lambda * sum w^2."""
+        return self.lambda_ * torch.stack([w.square().sum() for w in network.parameters()]).sum()
+
+
+class NLS(Form):
+    """Label smoothing of unknown labels alone: negatives that are positives by epsilon.
+
+    Source: a baseline of Zhou et al. 2022.
+    """
+
+    def __init__(self, task: Task, epsilon: Share):
+        super().__init__(task)
+        self.epsilon = epsilon
+
+    def k(self, p: Tensor) -> float:
+        """Return epsilon."""
+        return self.epsilon
+
+
+class LS(NLS):
+    """Label smoothing: every label is by epsilon what it is not.
+
+    Source: Cole et al. 2021, section 4 (AN-LS).
+    """
+
+    def l1(self, logits: Tensor) -> Tensor:
+        """Return a positive's term, a negative's by epsilon."""
+        positive, negative = minus_log_p(logits), minus_log_not_p(logits)
+        return (1 - self.epsilon) * positive + self.epsilon * negative
+
+    def negative(self, logits: Tensor) -> Tensor:
+        """Return a negative's term, a positive's by epsilon."""
+        return self.l1(-logits)
+
+
+LOSSES: dict[str, type[Loss]] = {
+    "bce": BCE,
+    "iun": IUN,
+    "an": AN,
+    "dw": DW,
+    "wan": WAN,
+    "l1r": L1R,
+    "l2r": L2R,
+    "ls": LS,
+    "n_ls": NLS,
+}

@@ -1,0 +1,109 @@
+"""Unknown labels by their entropy: kept undecided (EM), or made to decide (EntMin)."""
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from pipeline.errors import InputError
+from pipeline.losses.form import Form, Loss, Share, Task, Weight, minus_log_not_p, minus_log_p
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """Return H(p) = -p log p - (1 - p) log(1 - p), its gradient flowing through p."""
+    p, not_p = torch.sigmoid(logits), torch.sigmoid(-logits)
+    return p * minus_log_p(logits) + not_p * minus_log_not_p(logits)
+
+
+class EM(Form):
+    """Entropy maximisation: the unknown are told to stay undecided, -alpha * H(p).
+
+    The gradient of an unknown logit g is alpha * g * p * (1 - p): it vanishes at p = .5, where
+    unknown labels are drawn to. A teacher's scores are read accordingly: the authors advise
+    a threshold of .75, not .5.
+
+    Source: Zhou et al. 2022, eq. 4 and 5.
+    """
+
+    def __init__(self, task: Task, alpha: Weight):
+        super().__init__(task)
+        self.alpha = alpha
+
+    def unknown(self, logits: Tensor) -> Tensor:
+        """Return -alpha * H(p)."""
+        return -self.alpha * entropy(logits)
+
+
+class EntMin(EM):
+    """Entropy minimisation: EM with the other sign, +alpha * H(p). It collapses.
+
+    Source: a baseline of Zhou et al. 2022; the value of alpha there is not published.
+    """
+
+    def unknown(self, logits: Tensor) -> Tensor:
+        """Return +alpha * H(p)."""
+        return -super().unknown(logits)
+
+
+class EMAPL(EM):
+    """EM with asymmetric pseudo-labeling: by and by, the lowest scores become soft negatives.
+
+    After each epoch e >= warmup_epochs the training pictures are scored, and of every class the
+    int(theta * U / (T - warmup_epochs)) unknown labels of lowest score that are none yet become
+    soft negatives, which keep that score s for good; U is the number of the class's unknown
+    labels at the start. Their term is beta * [-s log p - (1 - s) log(1 - p)].
+
+    Attributes:
+        soft: (N, C) float32, the scores of soft negatives, -1 elsewhere.
+
+    Source: Zhou et al. 2022, section 3.3 and the authors' code.
+
+    Raises:
+        InputError: there are too few epochs.
+    """
+
+    soft: Tensor
+
+    def __init__(
+        self,
+        task: Task,
+        alpha: Weight,
+        beta: Weight,
+        theta: Share,
+        warmup_epochs: Annotated[int, Field(ge=1)],
+    ):
+        super().__init__(task, alpha)
+        if warmup_epochs >= task.epochs:
+            raise InputError(
+                f"train_teacher.losses.em_apl.warmup_epochs = {warmup_epochs}: should be less "
+                f"than the number of epochs, {task.epochs}"
+            )
+        self.beta, self.theta = beta, theta
+        self.rounds, self.warmup_epochs = task.epochs - warmup_epochs, warmup_epochs
+        self.unobserved = task.targets == 0
+        self.register_buffer("soft", torch.full(task.targets.shape, -1.0))
+
+    def forward(self, logits: Tensor, targets: Tensor, rows: Tensor) -> Tensor:
+        """Return the mean of the terms."""
+        logits, s = logits.float(), self.soft[rows]
+        as_negative = s * minus_log_p(logits) + (1 - s) * minus_log_not_p(logits)
+        terms = torch.where(s >= 0, self.beta * as_negative, self.terms(logits, targets))
+        return terms.mean()
+
+    def wants_scores(self) -> bool:
+        """Tell whether soft negatives are chosen after this epoch."""
+        return self.epoch >= self.warmup_epochs
+
+    def learn(self, probs: Tensor) -> None:
+        """Choose the soft negatives of this round from the scores (N, C)."""
+        free = (self.unobserved.to(probs.device)) & (self.soft.to(probs.device) < 0)
+        for column in range(probs.shape[1]):
+            count = int(self.theta * int(self.unobserved[:, column].sum()) / self.rounds)
+            candidates = free[:, column].nonzero().squeeze(1)
+            order = probs[candidates, column].argsort(stable=True)
+            chosen = candidates[order[:count]]
+            self.soft[chosen, column] = probs[chosen, column].to(self.soft.device)
+
+
+LOSSES: dict[str, type[Loss]] = {"em": EM, "entmin": EntMin, "em_apl": EMAPL}

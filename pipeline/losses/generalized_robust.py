@@ -1,0 +1,69 @@
+"""GR, the generalized robust loss: the form, each part of it a curve that moves over epochs."""
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from pipeline.losses.form import Form, Loss, Positive, Task, minus_log_not_p, minus_log_p
+
+# At the start and at the end of the training.
+Moving = Annotated[list[float], Field(min_length=2, max_length=2)]
+MovingPositive = Annotated[list[Positive], Field(min_length=2, max_length=2)]
+
+
+class GR(Form):
+    """Generalized robust loss.
+
+    An unknown label is a positive by the chance k(p) = sigmoid(w p + b) and counts by
+    v(p) = exp(-(p - mu)^2 / (2 sigma^2)); l2 and l3 lie between cross-entropy (q near 0) and
+    the absolute error (q = 1), which mislabelled entries hurt less.
+
+    Settings:
+        w, b, mu, sigma: each [at the start, at the end]. In epoch e of T, of which n stand
+            still, w and b have moved by max(e - n - 1, 0) / (T - n) of the way, mu and sigma
+            by max(e - n, 0) / (T - n).
+        q2, q3: of l2 and l3.
+
+    Source: Chen et al. 2024, section 4, and the authors' code.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        w: Moving,
+        b: Moving,
+        mu: Moving,
+        sigma: MovingPositive,
+        q2: Positive,
+        q3: Positive,
+    ):
+        super().__init__(task)
+        self.w, self.b, self.mu, self.sigma, self.q2, self.q3 = w, b, mu, sigma, q2, q3
+        self.still, self.moving = task.still_epochs, max(task.epochs - task.still_epochs, 1)
+
+    def at(self, ends: list[float], epoch: int) -> float:
+        """Return where a setting stands that has moved for all epochs up to this one."""
+        start, end = ends
+        return start + (end - start) * max(epoch - self.still, 0) / self.moving
+
+    def v(self, p: Tensor) -> Tensor:
+        """Return exp(-(p - mu)^2 / (2 sigma^2))."""
+        mu, sigma = self.at(self.mu, self.epoch), self.at(self.sigma, self.epoch)
+        return torch.exp(-((p - mu) ** 2) / (2 * sigma**2))
+
+    def k(self, p: Tensor) -> Tensor:
+        """Return sigmoid(w p + b)."""
+        return torch.sigmoid(self.at(self.w, self.epoch - 1) * p + self.at(self.b, self.epoch - 1))
+
+    def l2(self, logits: Tensor) -> Tensor:
+        """Return (1 - p^q2) / q2."""
+        return -torch.expm1(-self.q2 * minus_log_p(logits)) / self.q2
+
+    def l3(self, logits: Tensor) -> Tensor:
+        """Return (1 - (1 - p)^q3) / q3."""
+        return -torch.expm1(-self.q3 * minus_log_not_p(logits)) / self.q3
+
+
+LOSSES: dict[str, type[Loss]] = {"gr": GR}

@@ -1,0 +1,234 @@
+"""A training in its phases: the head on kept features, the whole network, or one after another."""
+
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from pydantic import Field
+from torch import nn
+
+from pipeline import features, gallery, models, recipe
+from pipeline.augment import AugmentParams
+from pipeline.curves import Epoch
+from pipeline.errors import InputError
+from pipeline.fit import Examples, Fitted, fit, set_up
+from pipeline.losses.form import Loss, Task
+from pipeline.models import Classifier, ModelParams
+from pipeline.params import Params
+from pipeline.recipe import FitParams, LinearParams
+from pipeline.score import choose_device, describe_device
+from pipeline.tables import Index
+
+log = logging.getLogger(__name__)
+
+Mode = Literal["end_to_end", "linear", "linear_init"]
+Phase = Literal["linear", "fit"]
+MakeLoss = Callable[[Task], Loss]
+
+# A phase is named as the section of its recipe.
+PHASES: dict[Mode, tuple[Phase, ...]] = {
+    "end_to_end": ("fit",),
+    "linear": ("linear",),
+    "linear_init": ("linear", "fit"),
+}
+
+
+class TrainParams(Params):
+    """What the sections train_teacher and train_student have in common."""
+
+    seed: int = Field(ge=0, lt=2**32)
+    model: ModelParams
+    mode: Mode
+    linear: LinearParams
+    fit: FitParams
+    augment: AugmentParams
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model in the state of its best epoch, and what led there.
+
+    Attributes:
+        history: of all phases, numbered through.
+        best: the best epoch of the last phase.
+    """
+
+    model: Classifier
+    history: list[Epoch]
+    best: Epoch
+
+
+def train(
+    name: str,
+    params: TrainParams,
+    index: Index,
+    targets: np.ndarray,
+    make_loss: MakeLoss,
+    embedded: Path,
+) -> Trained | None:
+    """Train a model on the train pictures and return it as it was after its best epoch.
+
+    A run that was killed goes on after its last complete epoch: the checkpoint in the cache
+    folder is named by all that the result depends on, so a changed run starts anew.
+
+    Args:
+        name: the section of params.yaml, for messages.
+        params: the recipe.
+        index: the index.
+        targets: (N_train, C) in the order of the index's train rows; passed to the loss.
+        make_loss: makes the loss of a phase.
+        embedded: images.parquet, for pictures that have no file.
+
+    Returns:
+        The trained model; None in the helper processes of a run on several devices.
+
+    Raises:
+        InputError: pictures or weights cannot be read; mode or loss do not go with the rest;
+            the loss is not finite; the device has too little memory.
+
+    Source: Cole et al. 2021, section 5, for the modes.
+    """
+    fabric = choose_device(params.fit.precision)
+    if fabric.is_global_zero:
+        log.info("device: %s", describe_device(fabric, params.fit.precision))
+    torch.manual_seed(params.seed)
+    model = models.build(params.model, index.classes, f"{name}.model")
+    _check_head(name, params, model)
+    key = _key(params, index, targets)
+    history: list[Epoch] = []
+    checkpoints: list[Path] = []
+    before: Loss | None = None
+    for phase in PHASES[params.mode]:
+        checkpoints.append(gallery.cache_folder() / "resume" / f"{name}-{phase}-{key}.ckpt")
+        loss = make_loss(_task(params, phase, index, targets))
+        if before is not None:
+            loss.carry_over(before)
+        fitted = _one_phase(
+            fabric, name, params, phase, model, index, targets, loss, embedded, checkpoints[-1]
+        )
+        done = len(history)
+        history += [replace(epoch, epoch=epoch.epoch + done) for epoch in fitted.history]
+        loss.load_state_dict(fitted.loss)
+        before = loss
+    if not fabric.is_global_zero:
+        return None
+    for checkpoint in checkpoints:
+        checkpoint.unlink(missing_ok=True)
+    return Trained(model, history, recipe.best(history[done:]))
+
+
+def _one_phase(
+    fabric: Fabric,
+    name: str,
+    params: TrainParams,
+    phase: Phase,
+    model: Classifier,
+    index: Index,
+    targets: np.ndarray,
+    loss: Loss,
+    embedded: Path,
+    checkpoint: Path,
+) -> Fitted:
+    """Train the head or the whole model, and leave it as it was after the best epoch."""
+    recipe_ = _recipe(params, phase)
+    section = f"{name}.{phase}"
+    network: nn.Module = model.head if phase == "linear" else model
+    try:
+        fabric.to_device(model)
+        examples = _examples(fabric, params, phase, model, index, targets, embedded)
+        run = set_up(
+            fabric, section, params.seed, recipe_,
+            None if phase == "linear" else params.augment, examples, network, model.head, loss,
+        )  # fmt: skip
+        fitted = fit(run, checkpoint)
+    except torch.OutOfMemoryError:
+        raise InputError(
+            f"{section}.batch_size = {recipe_.batch_size}: the memory of "
+            f"{describe_device(fabric, recipe_.precision)} is used up; should be smaller"
+        ) from None
+    except ValueError as error:
+        # torch's words for batch norm that is given one picture, shrunk to one place.
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise InputError(
+            f"{section}.batch_size = {recipe_.batch_size}: batch norm cannot take a single "
+            f"picture a step at model.input_size = {params.model.input_size}; should be at least 2 "
+            f"a device, with as many pictures, or {name}.model.freeze_batch_norm true"
+        ) from None
+    network.load_state_dict(fitted.network)
+    return fitted
+
+
+def _recipe(params: TrainParams, phase: Phase) -> FitParams:
+    return recipe.of_linear(params.linear, params.fit) if phase == "linear" else params.fit
+
+
+def _task(params: TrainParams, phase: Phase, index: Index, targets: np.ndarray) -> Task:
+    """Return what the loss of a phase may know."""
+    epochs = _recipe(params, phase).epochs
+    return Task(
+        targets=torch.from_numpy(targets),
+        epochs=epochs,
+        still_epochs=0 if phase == PHASES[params.mode][-1] else epochs,
+        positives_per_image=float(index.labels[index.rows("val")].sum(axis=1).mean()),
+        seed=params.seed,
+    )
+
+
+def _examples(
+    fabric: Fabric,
+    params: TrainParams,
+    phase: Phase,
+    model: Classifier,
+    index: Index,
+    targets: np.ndarray,
+    embedded: Path,
+) -> Examples:
+    """Load what a phase learns from: pictures, or the features that the head is given."""
+    size, rows = params.model.input_size, [index.rows("train"), index.rows("val")]
+    inputs: list[np.ndarray] = [gallery.load(index, part, size, embedded) for part in rows]
+    if phase == "linear":
+        inputs = [
+            features.load(
+                fabric, model, pictures, gallery.key(index, part, size), 4 * params.fit.batch_size
+            )
+            for pictures, part in zip(inputs, rows, strict=True)
+        ]
+    on_device = fabric.to_device(torch.from_numpy(targets))
+    return Examples(inputs[0], on_device, inputs[1], index.labels[rows[1]])
+
+
+def _check_head(name: str, params: TrainParams, model: Classifier) -> None:
+    """Refuse a mode that the head cannot do.
+
+    Raises:
+        InputError: the head is to be trained on features, and does not take any.
+    """
+    if params.mode == "end_to_end":
+        return
+    if params.model.boost_lu is not None:
+        raise InputError(
+            f"{name}.mode = {params.mode!r}: a boosted head takes maps, and features are kept "
+            f"without places; should be end_to_end, or {name}.model.boost_lu null"
+        )
+    if not isinstance(model.head, nn.Linear):
+        raise InputError(
+            f"{name}.mode = {params.mode!r}: the head of {params.model.backbone} is no linear "
+            f"layer; should be end_to_end"
+        )
+
+
+def _key(params: TrainParams, index: Index, targets: np.ndarray) -> str:
+    """Return a name for all that the result depends on: params, data, code, torch."""
+    digest = hashlib.sha256(f"{params.model_dump_json()} {torch.__version__}".encode())
+    digest.update(repr((index.image_ids, index.sha256, index.classes)).encode())
+    digest.update(index.splits.tobytes() + index.labels.tobytes() + targets.tobytes())
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,1 @@
+"""Complete params files, one per benchmark and recipe, and what writes them."""

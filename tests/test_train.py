@@ -1,0 +1,274 @@
+"""The modes of a training: end to end, the head on kept features, one after the other."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pipeline import features, fit, gallery, models
+from pipeline.errors import InputError
+from pipeline.losses.assume_negative import AN
+from pipeline.losses.expected_positives import ROLE
+from pipeline.losses.form import Loss, Task
+from pipeline.losses.generalized_robust import GR
+from pipeline.metrics import mean_average_precision
+from pipeline.score import choose_device, predict
+from pipeline.tables import Index
+from tests.test_fit import (
+    CLASSES,
+    EMBEDDED,
+    SIZE,
+    Counting,
+    Killed,
+    assert_equal_weights,
+    checkpoints,
+    make_index,
+    make_params,
+    run,
+    weights,
+)
+
+
+@pytest.fixture
+def index(workplace: Path) -> Index:
+    """24 train and 12 val pictures in the workplace."""
+    return make_index()
+
+
+def role(task: Task) -> Loss:
+    return ROLE(task, None, 10.0)
+
+
+def start(**kwargs: Any) -> dict[str, torch.Tensor]:
+    """Return the weights that a training with these params begins with."""
+    params = make_params(**kwargs)
+    torch.manual_seed(params.seed)
+    return models.build(params.model, CLASSES).state_dict()
+
+
+# --- linear ----------------------------------------------------------------------------
+
+
+def test_a_linear_training_moves_the_head_alone(index: Index) -> None:
+    trained = run(index, make_params(mode="linear"))
+    before, after = start(mode="linear"), weights(trained)
+    head = f"net.{trained.model.head_name}."
+    for key, value in after.items():
+        assert torch.equal(value, before[key]) is not key.startswith(head), key
+    assert [epoch.epoch for epoch in trained.history] == [1, 2, 3]
+    assert trained.history[-1].loss < trained.history[0].loss
+
+
+def test_the_model_of_a_linear_training_scores_pictures_as_its_head_scored_features(
+    index: Index,
+) -> None:
+    trained = run(index, make_params(mode="linear"))
+    val = index.rows("val")
+    fabric = choose_device("32")
+    pictures = gallery.load(index, val, SIZE, EMBEDDED)
+    probs = predict(fabric, fabric.setup_module(trained.model), pictures, 32)
+    assert mean_average_precision(index.labels[val], probs) == pytest.approx(trained.best.val_mAP)
+
+
+def test_features_are_computed_once_and_kept(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(index, make_params(mode="linear"))
+    kept = sorted(Path(".cache/features").iterdir())
+    assert len(kept) == 2  # train and val
+
+    def never(*args: Any) -> None:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(features, "over_all", never)
+    run(index, make_params(mode="linear", linear={"lr": 1e-3}))
+    with pytest.raises(AssertionError, match="computed again"):
+        run(index, make_params(seed=1, mode="linear"))  # other weights of the small network
+    assert sorted(Path(".cache/features").iterdir()) == kept
+
+
+def test_features_are_what_the_head_is_given(index: Index) -> None:
+    params = make_params(mode="linear", model={"backbone": "resnet18", "input_size": 32})
+    torch.manual_seed(0)
+    model = models.build(params.model, CLASSES).eval()
+    fabric = choose_device("32")
+    rows = index.rows("val")
+    pictures = gallery.load(index, rows, 32, EMBEDDED)
+    kept = features.load(fabric, model, pictures, "any", 5)
+    assert kept.shape == (12, 512)
+    with torch.inference_mode():
+        logits = model.head(torch.from_numpy(np.array(kept)))
+    probs = predict(fabric, model, pictures, 32)
+    np.testing.assert_allclose(torch.sigmoid(logits).numpy(), probs, rtol=1e-5)
+
+
+# --- linear, then end to end -----------------------------------------------------------
+
+
+def test_after_the_linear_phase_the_whole_network_goes_on_from_its_best_epoch(
+    index: Index,
+) -> None:
+    still = {"lr": 1e-12, "schedule": "constant", "model": {"freeze_batch_norm": True}}
+    linear = run(index, make_params(mode="linear", epochs=1, **still))
+    both = run(index, make_params(mode="linear_init", epochs=1, **still))
+    assert [epoch.epoch for epoch in both.history] == [1, 2, 3, 4]
+    assert both.history[:3] == linear.history
+    assert both.best.epoch == 4  # of the last phase, though nothing moves in it
+    for key, value in weights(linear).items():
+        torch.testing.assert_close(weights(both)[key], value, rtol=1e-5, atol=1e-6)
+
+
+def test_both_phases_train(index: Index) -> None:
+    trained = run(index, make_params(mode="linear_init"))
+    before, after = start(mode="linear_init"), weights(trained)
+    assert not torch.equal(after["net.0.weight"], before["net.0.weight"])
+    assert checkpoints() == []
+
+
+@pytest.mark.parametrize("killed_at", [6, 15], ids=["in the linear phase", "in the second"])
+@pytest.mark.parametrize("make_loss", [AN, role], ids=["an", "role"])
+def test_a_killed_run_of_two_phases_goes_on(killed_at: int, make_loss: Any, index: Index) -> None:
+    # Three epochs of four steps, then two of three.
+    params = make_params(mode="linear_init")
+    undisturbed = run(index, params, make_loss)
+    with pytest.raises(Killed):
+        run(index, params, Counting(make_loss, killed_at))
+    rest = Counting(make_loss)
+    resumed = run(index, params, rest)
+    assert rest.steps == (14 if killed_at == 6 else 6)
+    assert_equal_weights(resumed, undisturbed)
+    assert resumed.history == undisturbed.history
+    assert checkpoints() == []
+
+
+def test_the_estimates_of_role_are_carried_into_the_second_phase(index: Index) -> None:
+    made: list[ROLE] = []
+
+    def make(task: Task) -> Loss:
+        made.append(ROLE(task, None, 1000.0))
+        return made[-1]
+
+    run(index, make_params(mode="linear_init", epochs=1, lr=1e-12, schedule="constant"), make)
+    first, second = made
+    fresh = ROLE(Task(torch.from_numpy(index.targets[index.rows("train")]), 1), None, 1.0)
+    assert not torch.allclose(first.estimates, fresh.estimates, atol=1e-3)
+    torch.testing.assert_close(second.estimates, first.estimates)
+
+
+def test_schedules_stand_still_in_a_linear_phase_that_another_follows(index: Index) -> None:
+    tasks: dict[str, list[Task]] = {}
+    for mode in ("end_to_end", "linear", "linear_init"):
+        made = tasks[mode] = []
+
+        def make(task: Task, made: list[Task] = made) -> Loss:
+            made.append(task)
+            return GR(task, [0, 2], [-2, -2], [0.5, 0.8], [2, 0.5], 0.01, 1.0)
+
+        run(index, make_params(mode=mode), make)
+    epochs = {
+        mode: [(task.epochs, task.still_epochs) for task in made] for mode, made in tasks.items()
+    }
+    assert epochs == {"end_to_end": [(2, 0)], "linear": [(3, 0)], "linear_init": [(3, 3), (2, 0)]}
+    val = index.labels[index.rows("val")]
+    assert tasks["linear"][0].positives_per_image == pytest.approx(val.sum(axis=1).mean())
+
+
+# --- losses that keep something of every picture ---------------------------------------
+
+
+def test_a_killed_run_of_a_loss_with_memory_goes_on(index: Index) -> None:
+    from pipeline.losses.entropy import EMAPL
+    from pipeline.losses.large_loss import LLCp
+
+    for make in (
+        role,
+        lambda task: LLCp(task, 10.0),
+        lambda task: EMAPL(task, 0.1, 0.5, 0.9, 1),
+    ):
+        params = make_params(epochs=4)
+        undisturbed = run(index, params, make)
+        with pytest.raises(Killed):
+            run(index, params, Counting(make, killed_at=8))
+        resumed = run(index, params, make)
+        assert_equal_weights(resumed, undisturbed)
+        assert resumed.history == undisturbed.history
+
+
+def test_the_loop_scores_the_training_pictures_for_a_loss_that_asks(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned: list[tuple[int, torch.Tensor]] = []
+
+    class Asking(AN):
+        def wants_scores(self) -> bool:
+            return self.epoch >= 2
+
+        def learn(self, probs: torch.Tensor) -> None:
+            learned.append((self.epoch, probs))
+
+    trained = run(index, make_params(epochs=4, lr=1e-12, schedule="constant"), Asking)
+    assert [epoch for epoch, _ in learned] == [2, 3]  # nothing is trained after the fourth
+    fabric = choose_device("32")
+    pictures = gallery.load(index, index.rows("train"), SIZE, EMBEDDED)
+    probs = predict(fabric, fabric.setup_module(trained.model), pictures, 32)
+    assert learned[0][1].shape == (24, 4)
+    assert probs.shape == (24, 4)
+
+
+def test_what_a_loss_adds_for_the_weights_reaches_the_gradient(index: Index) -> None:
+    class Pulled(AN):
+        def penalty(self, network: nn.Module) -> torch.Tensor:
+            return 300 * network.get_parameter("net.0.weight").square().sum()
+
+    settings = {"optimizer": "sgd", "schedule": "constant", "lr": 1e-3, "weight_decay": 0.0}
+    plain = run(index, make_params(**settings))
+    pulled = run(index, make_params(**settings), Pulled)
+    norms = [weights(trained)["net.0.weight"].norm() for trained in (pulled, plain)]
+    assert norms[0] < 0.5 * norms[1]
+
+
+def test_the_parameters_of_a_loss_learn_at_their_own_rate_without_decay(index: Index) -> None:
+    params = make_params(optimizer="adamw", lr=1e-3, weight_decay=0.5)
+    targets = torch.from_numpy(index.targets[index.rows("train")])
+    loss = ROLE(Task(targets, 2), None, 7.0)
+    torch.manual_seed(0)
+    model = models.build(params.model, CLASSES)
+    groups = fit.recipe.optimizer(model, model.head, loss, params.fit).param_groups
+    assert [group["lr"] for group in groups] == pytest.approx([1e-3, 1e-3, 7e-3])
+    assert [group["weight_decay"] for group in groups] == [0.5, 0.5, 0.0]
+    assert groups[2]["params"] == [loss.estimates]
+
+
+# --- what can go wrong -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["linear", "linear_init"])
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (
+            {"backbone": "resnet18", "input_size": 32, "boost_lu": 5.0},
+            "a boosted head takes maps, and features are kept without places; should be "
+            "end_to_end, or train_x.model.boost_lu null",
+        ),
+        (
+            {"backbone": "squeezenet1_1", "input_size": 32},
+            "the head of squeezenet1_1 is no linear layer; should be end_to_end",
+        ),
+    ],
+    ids=["boosted", "not linear"],
+)
+def test_a_head_that_takes_no_features_is_refused_in_linear_modes(
+    mode: str, model: dict[str, Any], message: str, index: Index
+) -> None:
+    with pytest.raises(InputError) as caught:
+        run(index, make_params(mode=mode, model=model))
+    assert str(caught.value) == f"train_x.mode = {mode!r}: {message}"
+
+
+def test_a_linear_phase_that_diverges_names_its_own_learning_rate(index: Index) -> None:
+    params = make_params(mode="linear_init", optimizer="sgd", linear={"lr": 1e38}, momentum=0.0)
+    with pytest.raises(InputError) as caught:
+        run(index, params)
+    assert "train_x.linear.lr = 1e+38 should be lower" in str(caught.value)
