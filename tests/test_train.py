@@ -221,7 +221,13 @@ def test_what_a_loss_adds_for_the_weights_reaches_the_gradient(index: Index) -> 
         def penalty(self, network: nn.Module) -> torch.Tensor:
             return 300 * network.get_parameter("net.0.weight").square().sum()
 
-    settings = {"optimizer": "sgd", "schedule": "constant", "lr": 1e-3, "weight_decay": 0.0}
+    settings = {
+        "optimizer": "sgd",
+        "schedule": "constant",
+        "lr": 1e-3,
+        "weight_decay": 0.0,
+        "momentum": 0.0,
+    }
     plain = run(index, make_params(**settings))
     pulled = run(index, make_params(**settings), Pulled)
     norms = [weights(trained)["net.0.weight"].norm() for trained in (pulled, plain)]
