@@ -23,6 +23,10 @@ FILES = sorted((Path(__file__).parent / "data").glob("loss_vectors*.json"))
 EPSILON = {"Cole": 1e-5, "Zhou": 1e-5, "Chen": 1e-7}
 OUR_NAME = {"bce_ls": "ls"}  # ls where every label is observed
 
+OUR_WORD = {"smoothing": "epsilon", "lamb": "lambda_"}
+NO_SETTING = {"loss", "value", "grad", "grad_role_logits", "targets", "source", "epoch", "epochs"}
+LARGE_LOSS = ("ll_r", "ll_ct", "ll_cp")
+
 NO_CASE = {
     "dw": "is wan with a gamma of one's choice, which is not published",
     "l1r": "is an with a penalty, which has a test by hand",
@@ -42,11 +46,13 @@ class Case:
         return f"{self.file.stem}-{self.facts['grad']}-{self.facts['loss']}"
 
     def array(self, name: str) -> Tensor:
+        """Return one of the stored arrays."""
         with np.load(self.file.with_suffix(".npz")) as stored:
             return torch.from_numpy(stored[name])
 
     @property
     def epsilon(self) -> float:
+        """Return the authors' epsilon; 0 where they work on logits."""
         source = self.facts["source"]
         return next((value for author, value in EPSILON.items() if author in source), 0.0)
 
@@ -59,37 +65,21 @@ every_case = pytest.mark.parametrize("case", CASES, ids=str)
 
 def settings(facts: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments of our loss; what is not the authors' to say has no effect here."""
-    match facts["loss"]:
-        case "bce_ls" | "ls" | "n_ls":
-            return {"epsilon": facts["smoothing"]}
-        case "wan":
-            return {"gamma": None}
-        case "epr":
-            return {"expected_positives": facts["expected_positives"]}
-        case "role":
-            return {"expected_positives": facts["expected_positives"], "lr_multiplier": 10.0}
-        case "em" | "entmin":
-            return {"alpha": facts["alpha"]}
-        case "em_apl":
-            its = {"alpha": facts["alpha"], "beta": facts["beta"]}
-            return its | {"theta": 0.9, "warmup_epochs": 5}
-        case "focal":
-            return {"gamma": facts["gamma"]}
-        case "asl":
-            return {name: facts[name] for name in ("gamma_pos", "gamma_neg", "margin")}
-        case "hill":
-            return {"lambda_": facts["lamb"], "margin": facts["margin"], "gamma": facts["gamma"]}
-        case "splc":
-            return {name: facts[name] for name in ("tau", "margin", "gamma")}
-        case "ll_r" | "ll_ct" | "ll_cp":
-            return {"delta": 100 * facts["reject_rate"]}
-        case "gr":
-            w0, w1, b0, b1 = facts["beta"]
-            mu0, sigma0, mu1, sigma1 = facts["alpha"]
-            q2, q3 = facts["q"]
-            curves = {"w": [w0, w1], "b": [b0, b1], "mu": [mu0, mu1], "sigma": [sigma0, sigma1]}
-            return curves | {"q2": q2, "q3": q3}
-    return {}
+    name = facts["loss"]
+    its = {OUR_WORD.get(key, key): value for key, value in facts.items() if key not in NO_SETTING}
+    if name == "gr":
+        w0, w1, b0, b1 = its.pop("beta")
+        mu0, sigma0, mu1, sigma1 = its.pop("alpha")
+        its["q2"], its["q3"] = its.pop("q")
+        its |= {"w": [w0, w1], "b": [b0, b1], "mu": [mu0, mu1], "sigma": [sigma0, sigma1]}
+    if name in LARGE_LOSS:
+        its = {"delta": 100 * its["reject_rate"]}
+    not_said: dict[str, dict[str, Any]] = {
+        "wan": {"gamma": None},
+        "role": {"lr_multiplier": 10.0},
+        "em_apl": {"theta": 0.9, "warmup_epochs": 5},
+    }
+    return its | not_said.get(name, {})
 
 
 def targets_and_soft(case: Case) -> tuple[Tensor, Tensor | None]:
@@ -108,7 +98,7 @@ def targets_and_soft(case: Case) -> tuple[Tensor, Tensor | None]:
 
 def epoch(facts: dict[str, Any]) -> int:
     """Return the epoch as we count it, from 1."""
-    if facts["loss"] in ("ll_r", "ll_ct", "ll_cp"):
+    if facts["loss"] in LARGE_LOSS:
         return 2  # the share that is changed is then delta
     first = 0 if facts["loss"] == "splc" else 1  # where the authors begin to count
     return int(facts.get("epoch", first)) + 1 - first

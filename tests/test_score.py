@@ -56,7 +56,11 @@ def test_scoring_is_in_evaluation_mode_and_changes_nothing() -> None:
     fabric = choose_device("32")
     model = models.build(
         models.ModelParams(
-            backbone="squeezenet1_1", weights=None, input_size=32, freeze_batch_norm=False, boost_lu=None
+            backbone="squeezenet1_1",
+            weights=None,
+            input_size=32,
+            freeze_batch_norm=False,
+            boost_lu=None,
         ),
         ("a", "b"),
     )

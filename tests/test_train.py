@@ -1,25 +1,32 @@
 """The modes of a training: end to end, the head on kept features, one after the other."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from ruamel.yaml import YAML
 from torch import nn
 
 from pipeline import features, fit, gallery, models
 from pipeline.errors import InputError
+from pipeline.losses import catalogue
 from pipeline.losses.assume_negative import AN
+from pipeline.losses.catalogue import LOSSES, LossParams
+from pipeline.losses.entropy import EMAPL
 from pipeline.losses.expected_positives import ROLE
 from pipeline.losses.form import Loss, Task
 from pipeline.losses.generalized_robust import GR
+from pipeline.losses.large_loss import LLCp
 from pipeline.metrics import mean_average_precision
 from pipeline.score import choose_device, predict
 from pipeline.tables import Index
 from tests.test_fit import (
     CLASSES,
     EMBEDDED,
+    ROOT,
     SIZE,
     Counting,
     Killed,
@@ -178,9 +185,6 @@ def test_schedules_stand_still_in_a_linear_phase_that_another_follows(index: Ind
 
 
 def test_a_killed_run_of_a_loss_with_memory_goes_on(index: Index) -> None:
-    from pipeline.losses.entropy import EMAPL
-    from pipeline.losses.large_loss import LLCp
-
     for make in (
         role,
         lambda task: LLCp(task, 10.0),
@@ -244,6 +248,22 @@ def test_the_parameters_of_a_loss_learn_at_their_own_rate_without_decay(index: I
     assert [group["lr"] for group in groups] == pytest.approx([1e-3, 1e-3, 7e-3])
     assert [group["weight_decay"] for group in groups] == [0.5, 0.5, 0.0]
     assert groups[2]["params"] == [loss.estimates]
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_trains_in_every_precision(name: str, precision: str, index: Index) -> None:
+    shipped = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
+    losses = {"loss": name, "losses": shipped["train_teacher"]["losses"]}
+    chosen = LossParams.model_validate(losses)
+    if name == "iun":
+        index.targets[0, index.targets[0] == 0] = -1
+    trained = run(
+        index, make_params(epochs=7, precision=precision), partial(catalogue.build, chosen)
+    )
+    assert all(np.isfinite(epoch.loss) for epoch in trained.history)
+    for key, value in weights(trained).items():
+        assert torch.isfinite(value).all(), key
 
 
 # --- what can go wrong -----------------------------------------------------------------

@@ -25,7 +25,8 @@ class EPR(BCE):
 
     def forward(self, logits: Tensor, targets: Tensor, rows: Tensor) -> Tensor:
         """Return the mean of the terms and the regularisation."""
-        return super().forward(logits, targets, rows) + self.regularisation(logits.float())
+        logits = logits.float()
+        return super().forward(logits, targets, rows) + self.regularisation(logits)
 
     def regularisation(self, logits: Tensor) -> Tensor:
         """Return what is added for the expected number of positives."""

@@ -106,7 +106,10 @@ class Loss(nn.Module):
         """Take the scores of all training pictures after an epoch, (N, C) float32."""
 
     def carry_over(self, before: "Loss") -> None:
-        """Begin with what the loss of an earlier phase of the same training has learned."""
+        """Begin with what the loss of an earlier phase of the same training has learned.
+
+        Nothing, unless a loss says otherwise: each phase has its own epochs, rounds and flips.
+        """
 
 
 class Form(Loss):

@@ -1,0 +1,158 @@
+"""One table of all losses: teachers alone, the same data, recipe and seeds for each.
+
+    python -m benchmarks.losses params.yaml
+    python -m benchmarks.losses presets/mobilenet_v2.yaml --set train_teacher.mode=linear \
+        --set prepare.table.file=labels.csv --lrs 1e-4,3e-4,1e-3,3e-3,1e-2
+
+With --lrs every loss takes the learning rate that val prefers (mean over seeds); test mAP is
+reported, never looked at for a choice. The losses' settings are those of the params file, else
+of the shipped one. A run that has ended is kept in --out: the command can be stopped and called
+again, and more seeds or learning rates can be added. Delete the folder after a change of code.
+"""
+
+import json
+import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+from ruamel.yaml import YAML
+from tqdm import tqdm
+
+from benchmarks import runs
+from benchmarks.runs import Values, spread
+
+ORACLES: dict[str, Values] = {"bce": runs.FULL_LABELS, "iun": runs.IUN}
+# In the order of the poster of Zhou et al. 2022, then those that are not on it.
+ORDER = (
+    "bce", "iun", "an", "dw", "l1r", "l2r", "ls", "n_ls", "entmin", "focal", "asl", "role", "em",
+    "em_apl", "wan", "epr", "hill", "splc", "ll_r", "ll_ct", "ll_cp", "gr",
+)  # fmt: skip
+
+
+@click.command()
+@click.argument("params", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--seeds", default="0,1,2", show_default=True, help="of the teacher")
+@click.option("--lrs", help="learning rates to choose from; without, that of the params file")
+@click.option("--losses", default=",".join(ORDER), help="all without it")
+@click.option("--set", "sets", multiple=True, help="a changed parameter, as section.key=value")
+@click.option("--jobs", default=1, show_default=True, help="runs at a time, which share the cores")
+@click.option("--out", default=Path(".cache/losses"), type=click.Path(path_type=Path))
+def main(
+    params: Path, seeds: str, lrs: str | None, losses: str, sets: tuple[str, ...], jobs: int,
+    out: Path,
+) -> None:  # fmt: skip
+    """Train a teacher per loss, seed and learning rate, and print the table."""
+    yaml = YAML(typ="safe", pure=True)
+    base = runs.changed(
+        runs.read(params),
+        {key: yaml.load(value) for key, _, value in (s.partition("=") for s in sets)},
+    )
+    shipped = runs.read(runs.ROOT / "params.yaml")["train_teacher"]["losses"]
+    base["train_teacher"]["losses"] = shipped | base["train_teacher"]["losses"]
+    phase = "linear" if base["train_teacher"]["mode"] == "linear" else "fit"
+    lr_key = f"train_teacher.{phase}.lr"
+    tried = lrs.split(",") if lrs else [base["train_teacher"][phase]["lr"]]
+    planned: list[tuple[str, int, float, Values]] = []
+    for seed in (int(seed) for seed in seeds.split(",")):
+        for loss in losses.split(","):
+            for lr in (float(lr) for lr in tried):
+                changes = {"train_teacher.loss": loss, "train_teacher.seed": seed, lr_key: lr}
+                values = runs.changed(base, ORACLES.get(loss, {}) | changes)
+                planned.append((loss, seed, lr, values))
+    results = pd.DataFrame(_all(out, planned, jobs)).sort_values(["loss", "lr", "seed"])
+    results.to_csv(out / "results.csv", index=False)
+    table = _table(results, losses.split(","))
+    (out / "table.md").write_text(table, encoding="utf-8")
+    click.echo(table)
+
+
+def _all(out: Path, planned: list[tuple[str, int, float, Values]], jobs: int) -> list[Values]:
+    """Do what is not done yet, several at a time; return a row for each."""
+    out.mkdir(parents=True, exist_ok=True)
+    for *_, values in planned:  # a few folders at most, and not in two processes at once
+        runs.stages(out, values, ["prepare"], None)
+    threads = max((os.cpu_count() or 1) // jobs, 1)
+    rows = []
+    with ProcessPoolExecutor(jobs, get_context("spawn"), _start, (threads,)) as pool:
+        futures = {
+            pool.submit(_one, out, values): {"loss": loss, "seed": seed, "lr": lr}
+            for loss, seed, lr, values in planned
+        }
+        for future in tqdm(as_completed(futures), "runs", total=len(futures)):
+            rows.append(futures[future] | future.result())
+    return rows
+
+
+def _start(threads: int) -> None:
+    import torch
+
+    os.environ["TQDM_DISABLE"] = "1"
+    torch.set_num_threads(threads)
+
+
+def _one(out: Path, values: Values) -> Values:
+    """Train a teacher and measure it, or take what was measured before."""
+    kept = out / f"teacher-{runs.name_of(values['prepare'], values['train_teacher'])}.json"
+    if not kept.exists():
+        measured = json.dumps(_measure(out, values))
+        partial = kept.with_suffix(".partial")
+        partial.write_text(measured)
+        partial.rename(kept)
+    row: Values = json.loads(kept.read_text())
+    return row
+
+
+def _measure(out: Path, values: Values) -> Values:
+    from functools import partial
+
+    import torch
+
+    from pipeline import features, gallery, tables
+    from pipeline.losses import catalogue
+    from pipeline.metrics import mean_average_precision
+    from pipeline.score import choose_device, predict
+    from pipeline.train import train
+    from stages.train_teacher import TrainTeacherParams
+
+    os.environ["SPML_CACHE"] = str(out.resolve() / "kept")
+    data = runs.stages(out, values, ["prepare"], None) / "data"
+    params = TrainTeacherParams.model_validate(values["train_teacher"])
+    index, embedded = tables.read_index(data / "index.parquet"), data / "images.parquet"
+    targets = index.targets[index.rows("train")]
+    make_loss: Any = partial(catalogue.build, params)
+    trained = train("train_teacher", params, index, targets, make_loss, embedded)
+    assert trained is not None
+    fabric, size, test = choose_device("32"), params.model.input_size, index.rows("test")
+    model = trained.model.to(fabric.device)
+    inputs: Any = gallery.load(index, test, size, embedded)
+    network: torch.nn.Module = model
+    if params.mode == "linear":
+        inputs = features.load(fabric, model, inputs, gallery.key(index, test, size), 256)
+        network = model.head
+    truth = tables.read_truth(data / "truth.parquet").of(index, "test")
+    probs = predict(fabric, network, inputs, 256)
+    return {
+        "best_epoch": trained.best.epoch,
+        "val_mAP": trained.best.val_mAP,
+        "test_mAP": mean_average_precision(truth, probs),
+    }
+
+
+def _table(results: pd.DataFrame, losses: list[str]) -> str:
+    """Return the table as Markdown, each loss at the learning rate that val prefers."""
+    lines = ["| loss | learning rate | val mAP | test mAP |", "|---|---|---|---|"]
+    for loss in losses:
+        of_loss = results[results["loss"] == loss]
+        lr = of_loss.groupby("lr")["val_mAP"].mean().idxmax()
+        group = of_loss[of_loss["lr"] == lr]
+        cells = [loss, f"{lr:g}", spread(group["val_mAP"]), spread(group["test_mAP"])]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
