@@ -1,7 +1,7 @@
 """BoostLU: a head that looks at places before it averages over them.
 
 Source: Kim et al. 2023, *Bridging the Gap between Model Explanations in Partially Annotated
-Multi-label Classification*, eq. 3, and the authors' code, which boosts in training and testing.
+Multi-label Classification*, and the authors' code, which boosts in training and testing.
 """
 
 from typing import TYPE_CHECKING

@@ -92,7 +92,7 @@ def train(
         InputError: pictures or weights cannot be read; mode or loss do not go with the rest;
             the loss is not finite; the device has too little memory.
 
-    Source: Cole et al. 2021, section 5, for the modes.
+    Source: Cole et al. 2021, for the modes.
     """
     fabric = choose_device(params.fit.precision)
     if fabric.is_global_zero:

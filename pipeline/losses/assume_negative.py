@@ -13,7 +13,7 @@ class BCE(Form):
     The loss of the oracle that sees all labels (`prepare.observe` with num_pos and num_neg
     all), for which it is full supervision. The mean is over all B * C entries, known or not.
 
-    Source: Cole et al. 2021, section 4.
+    Source: Cole et al. 2021.
     """
 
     def v(self, p: Tensor) -> float:
@@ -26,7 +26,7 @@ class IUN(BCE):
 
     An oracle, since it needs the true negatives: it goes with `prepare.observe.num_neg: all`.
 
-    Source: Cole et al. 2021, section 4.
+    Source: Cole et al. 2021.
 
     Raises:
         InputError: no label is an observed negative.
@@ -44,7 +44,7 @@ class IUN(BCE):
 class AN(Form):
     """Assume negative: every unknown label is a negative.
 
-    Source: Cole et al. 2021, eq. 2.
+    Source: Cole et al. 2021.
     """
 
 
@@ -55,7 +55,7 @@ class WAN(Form):
         gamma: null for 1/(C - 1), which gives a picture's unknown labels together the weight
             of its one positive.
 
-    Source: Cole et al. 2021, eq. 3.
+    Source: Cole et al. 2021.
     """
 
     def __init__(self, task: Task, gamma: Weight | None):
@@ -70,7 +70,7 @@ class WAN(Form):
 class DW(Form):
     """Down-weighting: as AN, unknown labels weighted by a gamma of one's choice.
 
-    Source: a baseline of Zhou et al. 2022; the value of gamma there is not published.
+    Source: a baseline of Zhou et al. 2022; the value of gamma there is not established.
     """
 
     def __init__(self, task: Task, gamma: Weight):
@@ -85,7 +85,8 @@ class DW(Form):
 class L1R(Form):
     """AN with an l1 penalty: lambda * sum |w| over the network's parameters.
 
-    Source: a baseline of Zhou et al. 2022; which parameters and which lambda is not published.
+    Source: a baseline of Zhou et al. 2022; of which parameters and with which lambda is not
+    established.
     """
 
     def __init__(self, task: Task, lambda_: Weight):
@@ -100,7 +101,8 @@ class L1R(Form):
 class L2R(Form):
     """AN with an l2 penalty: lambda * sum w^2 over the network's parameters.
 
-    Source: a baseline of Zhou et al. 2022; which parameters and which lambda is not published.
+    Source: a baseline of Zhou et al. 2022; of which parameters and with which lambda is not
+    established.
     """
 
     def __init__(self, task: Task, lambda_: Weight):
@@ -130,7 +132,7 @@ class NLS(Form):
 class LS(NLS):
     """Label smoothing: every label is by epsilon what it is not.
 
-    Source: Cole et al. 2021, section 4 (AN-LS).
+    Source: Cole et al. 2021 (AN-LS).
     """
 
     def l1(self, logits: Tensor) -> Tensor:

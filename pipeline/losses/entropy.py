@@ -23,7 +23,7 @@ class EM(Form):
     unknown labels are drawn to. A teacher's scores are read accordingly: the authors advise
     a threshold of .75, not .5.
 
-    Source: Zhou et al. 2022, eq. 4 and 5.
+    Source: Zhou et al. 2022.
     """
 
     def __init__(self, task: Task, alpha: Weight):
@@ -38,7 +38,7 @@ class EM(Form):
 class EntMin(EM):
     """Entropy minimisation: EM with the other sign, +alpha * H(p). It collapses.
 
-    Source: a baseline of Zhou et al. 2022; the value of alpha there is not published.
+    Source: a baseline of Zhou et al. 2022; the value of alpha there is not established.
     """
 
     def unknown(self, logits: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ class EMAPL(EM):
     Attributes:
         soft: (N, C) float32, the scores of soft negatives, -1 elsewhere.
 
-    Source: Zhou et al. 2022, section 3.3 and the authors' code.
+    Source: Zhou et al. 2022 and the authors' code.
 
     Raises:
         InputError: there are too few epochs.

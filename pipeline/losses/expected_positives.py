@@ -16,7 +16,7 @@ class EPR(BCE):
         expected_positives: k, mean number of positives of a picture; null for that of the
             val labels.
 
-    Source: Cole et al. 2021, eq. 5 and 6.
+    Source: Cole et al. 2021.
     """
 
     def __init__(self, task: Task, expected_positives: Positive | None):
@@ -48,7 +48,7 @@ class ROLE(EPR):
         estimates: (N, C) float32 logits, a parameter: at first +-5.3 (p = .995) for observed
             labels, else even within +-0.41 (p = .6).
 
-    Source: Cole et al. 2021, eq. 7 to 9, and the authors' code. What an observed negative
+    Source: Cole et al. 2021, and the authors' code. What an observed negative
     costs is not said there; here it is the log-likelihood, as of a positive.
     """
 

@@ -24,7 +24,7 @@ from pipeline.losses.form import (
 class Focal(Form):
     """Focal loss: (1 - p)^gamma * -log p for positives, p^gamma * -log(1 - p) for the rest.
 
-    Source: Lin et al. 2017, eq. 4, without its alpha.
+    Source: Lin et al. 2017, without its alpha.
     """
 
     def __init__(self, task: Task, gamma: Weight):
@@ -49,7 +49,7 @@ class ASL(Focal):
 
     The term of a negative is pm^gamma_neg * -log(1 - pm) with pm = max(p - margin, 0).
 
-    Source: Ridnik et al. 2021, eq. 5 to 7.
+    Source: Ridnik et al. 2021.
     """
 
     def __init__(
@@ -73,12 +73,12 @@ class ASL(Focal):
 
 
 class Hill(Focal):
-    """Hill: a negative's term (lambda - p) * p^2 falls again where p is high.
+    """Hill: the gradient of a negative's term (lambda - p) * p^2 fades where p is high.
 
     What scores high without a label may be a missed positive. Positives have the focal term of
     the logit less a margin.
 
-    Source: Zhang et al. 2021, eq. 7 and 8.
+    Source: Zhang et al. 2021.
     """
 
     def __init__(self, task: Task, lambda_: Weight, margin: Weight, gamma: Weight):
@@ -101,7 +101,7 @@ class SPLC(Focal):
     From the second epoch on; the terms are focal, of the logit less a margin for observed
     positives.
 
-    Source: Zhang et al. 2021, eq. 11, and the authors' code.
+    Source: Zhang et al. 2021, and the authors' code.
     """
 
     def __init__(self, task: Task, tau: Share, margin: Weight, gamma: Weight):

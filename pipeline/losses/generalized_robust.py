@@ -26,7 +26,7 @@ class GR(Form):
             by max(e - n, 0) / (T - n).
         q2, q3: of l2 and l3.
 
-    Source: Chen et al. 2024, section 4, and the authors' code.
+    Source: Chen et al. 2024, and the authors' code.
     """
 
     def __init__(

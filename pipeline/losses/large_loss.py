@@ -20,7 +20,7 @@ class LLR(Form):
     Settings:
         delta: in percent.
 
-    Source: Kim et al. 2022, eq. 5, and the authors' code. Ties at the limit are all rejected
+    Source: Kim et al. 2022, and the authors' code. Ties at the limit are all rejected
     there, here exactly as many as said.
     """
 
@@ -57,7 +57,7 @@ class LLR(Form):
 class LLCt(LLR):
     """Large loss correction, temporary: as LL-R, the largest count as positives, in this batch.
 
-    Source: Kim et al. 2022, eq. 6.
+    Source: Kim et al. 2022.
     """
 
     def instead(self, logits: Tensor) -> Tensor:
@@ -73,7 +73,8 @@ class LLCp(LLCt):
     Attributes:
         flipped: (N, C) uint8, 1 where an unknown label has become a positive.
 
-    Source: Kim et al. 2022, section 4.2, and the authors' code.
+    Source: Kim et al. 2022, and the authors' code; that of 2022 keeps all but the least of a
+    batch's flips, that of Kim et al. 2023 all, as here.
     """
 
     flipped: Tensor
