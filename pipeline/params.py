@@ -74,6 +74,10 @@ def _describe(section: type[Params], name: str, detail: ErrorDetails) -> str:
         message = "should be a section with keys"
     elif detail["type"] == "bool_type":
         message = "should be true or false"
+    elif detail["type"] == "list_type":
+        message = "should be a list"
+    elif detail["type"] in ("too_short", "too_long"):
+        message = message.removeprefix("List ").partition(" after validation")[0]
     elif detail["type"] != "value_error":
         message = _allowed_numbers(section, detail["loc"]) or message
     return f"{key} = {detail['input']!r}: {message}"
@@ -90,7 +94,9 @@ def _allowed_numbers(section: type[Params], loc: tuple[int | str, ...]) -> str:
         field = model.model_fields.get(part) if hasattr(model, "model_fields") else None
         if field is None:
             return ""
-        model = field.annotation
+        # A section that may be left out is annotated as a union with None.
+        kinds = (field.annotation, *get_args(field.annotation))
+        model = next((kind for kind in kinds if hasattr(kind, "model_fields")), None)
     signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
     bounds = [
         f"{sign} {getattr(constraint, bound)}"

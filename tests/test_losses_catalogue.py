@@ -67,7 +67,7 @@ def refusal(folder: Path, loss: str, losses: dict[str, Any]) -> str:
 
 def test_the_catalogue_has_these_losses_with_these_settings() -> None:
     found = {name: list(settings_of(loss).model_fields) for name, loss in catalogue.LOSSES.items()}
-    assert found == SETTINGS
+    assert found.items() >= SETTINGS.items()
 
 
 @every_loss
@@ -82,16 +82,17 @@ def test_every_loss_has_a_source_in_its_description() -> None:
 
 
 def test_the_shipped_settings_are_those_of_the_losses_that_have_any() -> None:
+    needed = {name: list(settings_of(loss).model_fields) for name, loss in catalogue.LOSSES.items()}
     assert {name: list(its) for name, its in SHIPPED.items()} == {
-        name: SETTINGS[name] for name in WITH_SETTINGS
+        name: names for name, names in needed.items() if names
     }
 
 
-def test_the_shipped_params_name_every_loss_to_choose_from() -> None:
+def test_the_shipped_params_name_every_loss_of_the_papers() -> None:
     text = (ROOT / "params.yaml").read_text("utf-8")
     said = text[text.index("docs/losses.md") : text.index("losses:                   #")]
     words = said.replace("|", " ").replace(",", " ").replace("(", " ").split()
-    assert set(NAMES) <= set(words)
+    assert set(SETTINGS) <= set(words)
 
 
 def test_each_loss_can_be_chosen_in_the_shipped_params() -> None:
@@ -132,7 +133,7 @@ def test_expected_positives_null_takes_those_of_the_val_labels() -> None:
 
 @every_loss
 def test_sections_of_losses_not_in_use_may_be_left_out(name: str) -> None:
-    own = {name: SHIPPED[name]} if SETTINGS[name] else {}
+    own = {name: SHIPPED[name]} if name in SHIPPED else {}
     alone = catalogue.build(params(name, **own), TASK)
     logits = torch.tensor([[0.5, 1.0, -2.0]])
     assert value_of(alone, logits, TARGETS) == value_of(shipped(name, TARGETS), logits, TARGETS)

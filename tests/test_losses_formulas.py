@@ -13,10 +13,9 @@ from pipeline.losses.form import Task
 from pipeline.losses.generalized_robust import GR
 from tests.test_losses import (
     EPOCHS,
-    NAMES,
+    PAPERS,
     SHIPPED,
     batches,
-    every_loss,
     shipped,
     value_and_gradient,
 )
@@ -125,7 +124,7 @@ def surplus(logits: np.ndarray) -> float:
     return float(((p.sum(axis=1).mean() - POSITIVES) / p.shape[1]) ** 2)
 
 
-@every_loss
+@pytest.mark.parametrize("name", PAPERS)
 @given(batch=batches(), epoch=epochs)
 @settings(deadline=None, max_examples=40)
 def test_each_loss_is_its_naive_formula(
@@ -148,7 +147,7 @@ def test_each_loss_is_its_naive_formula(
 
 
 # Terms of role hold one opinion still; which labels are the largest of ll_* jumps.
-@pytest.mark.parametrize("name", [n for n in NAMES if n != "role" and not n.startswith("ll_")])
+@pytest.mark.parametrize("name", [n for n in PAPERS if n != "role" and not n.startswith("ll_")])
 @given(batch=batches(), epoch=epochs, at=st.integers(0, 19))
 @settings(deadline=None, max_examples=20)
 def test_each_gradient_is_the_slope_of_the_value(
