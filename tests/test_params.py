@@ -119,7 +119,7 @@ def test_a_number_is_read_as_it_was_written(
         ("tau: 0.3", "tau: [0.3]", "example.tau = [0.3]: should be a number >= 0 and < 1"),
         ("keep: true", "keep: 1", "example.keep = 1: should be true or false"),
         ("keep: true", "keep: yes", "example.keep = 'yes': should be true or false"),
-        ("classes: null", "classes: cat", "example.classes = 'cat': should be a valid list"),
+        ("classes: null", "classes: cat", "example.classes = 'cat': should be a list"),
         ("classes: null", "classes: [0]", "example.classes.0 = 0: should be a valid string"),
         ("seed: 7", "seed: 7.5", "example.seed = 7.5: should be a valid integer"),
         ("epochs: 3", "epochs: 3.0", "example.fit.epochs = 3.0: should be a whole number >= 1"),
