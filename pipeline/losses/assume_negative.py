@@ -48,25 +48,6 @@ class AN(Form):
     """
 
 
-class WAN(Form):
-    """Weak assume negative: as AN, unknown labels weighted by gamma.
-
-    Settings:
-        gamma: null for 1/(C - 1), which gives a picture's unknown labels together the weight
-            of its one positive.
-
-    Source: Cole et al. 2021.
-    """
-
-    def __init__(self, task: Task, gamma: Weight | None):
-        super().__init__(task)
-        self.gamma = 1 / (task.targets.shape[1] - 1) if gamma is None else gamma
-
-    def v(self, p: Tensor) -> float:
-        """Return gamma."""
-        return self.gamma
-
-
 class DW(Form):
     """Down-weighting: as AN, unknown labels weighted by a gamma of one's choice.
 
@@ -82,6 +63,20 @@ class DW(Form):
         return self.gamma
 
 
+class WAN(DW):
+    """Weak assume negative: as AN, unknown labels weighted by gamma.
+
+    Settings:
+        gamma: null for 1/(C - 1), which gives a picture's unknown labels together the weight
+            of its one positive.
+
+    Source: Cole et al. 2021.
+    """
+
+    def __init__(self, task: Task, gamma: Weight | None):
+        super().__init__(task, 1 / (task.targets.shape[1] - 1) if gamma is None else gamma)
+
+
 class L1R(Form):
     """AN with an l1 penalty: lambda * sum |w| over the network's parameters.
 
@@ -94,24 +89,24 @@ class L1R(Form):
         self.lambda_ = lambda_
 
     def penalty(self, network: nn.Module) -> Tensor:
-        """Return lambda * sum |w|."""
-        return self.lambda_ * torch.stack([w.abs().sum() for w in network.parameters()]).sum()
+        """Return lambda * the sum over all parameters."""
+        return self.lambda_ * torch.stack([self.size(w).sum() for w in network.parameters()]).sum()
+
+    def size(self, w: Tensor) -> Tensor:
+        """Return |w|."""
+        return w.abs()
 
 
-class L2R(Form):
+class L2R(L1R):
     """AN with an l2 penalty: lambda * sum w^2 over the network's parameters.
 
     Source: a baseline of Zhou et al. 2022; of which parameters and with which lambda is not
     established.
     """
 
-    def __init__(self, task: Task, lambda_: Weight):
-        super().__init__(task)
-        self.lambda_ = lambda_
-
-    def penalty(self, network: nn.Module) -> Tensor:
-        """Return lambda * sum w^2."""
-        return self.lambda_ * torch.stack([w.square().sum() for w in network.parameters()]).sum()
+    def size(self, w: Tensor) -> Tensor:
+        """Return w^2."""
+        return w.square()
 
 
 class NLS(Form):
