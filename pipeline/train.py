@@ -2,7 +2,8 @@
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -17,7 +18,7 @@ from pipeline import features, gallery, models, recipe
 from pipeline.augment import AugmentParams
 from pipeline.curves import Epoch
 from pipeline.errors import InputError
-from pipeline.fit import Examples, Fitted, fit, set_up
+from pipeline.fit import Examples, fit, set_up
 from pipeline.losses.form import Loss, Task
 from pipeline.models import Classifier, ModelParams
 from pipeline.params import Params
@@ -109,13 +110,22 @@ def train(
         loss = make_loss(_task(params, phase, index, targets))
         if before is not None:
             loss.carry_over(before)
-        fitted = _one_phase(
-            fabric, name, params, phase, model, index, targets, loss, embedded, checkpoints[-1]
-        )
-        done = len(history)
-        history += [replace(epoch, epoch=epoch.epoch + done) for epoch in fitted.history]
+        network: nn.Module = model.head if phase == "linear" else model
+        augment_params = None if phase == "linear" else params.augment
+        recipe_ = _recipe(params, phase)
+        with _explained(fabric, name, params, phase):
+            fabric.to_device(model)
+            examples = _examples(fabric, params, phase, model, index, targets, embedded)
+            run = set_up(
+                fabric, f"{name}.{phase}", params.seed, recipe_, augment_params, examples,
+                network, model.head, loss,
+            )  # fmt: skip
+            fitted = fit(run, checkpoints[-1])
+        # The next phase begins with the best epoch of this one.
+        network.load_state_dict(fitted.network)
         loss.load_state_dict(fitted.loss)
-        before = loss
+        done, before = len(history), loss
+        history += [replace(epoch, epoch=epoch.epoch + done) for epoch in fitted.history]
     if not fabric.is_global_zero:
         return None
     for checkpoint in checkpoints:
@@ -123,46 +133,27 @@ def train(
     return Trained(model, history, recipe.best(history[done:]))
 
 
-def _one_phase(
-    fabric: Fabric,
-    name: str,
-    params: TrainParams,
-    phase: Phase,
-    model: Classifier,
-    index: Index,
-    targets: np.ndarray,
-    loss: Loss,
-    embedded: Path,
-    checkpoint: Path,
-) -> Fitted:
-    """Train the head or the whole model, and leave it as it was after the best epoch."""
+@contextmanager
+def _explained(fabric: Fabric, name: str, params: TrainParams, phase: Phase) -> Iterator[None]:
+    """Say what the user can do about torch's errors of memory and of batch norm."""
     recipe_ = _recipe(params, phase)
-    section = f"{name}.{phase}"
-    network: nn.Module = model.head if phase == "linear" else model
+    batch_size = f"{name}.{phase}.batch_size = {recipe_.batch_size}"
     try:
-        fabric.to_device(model)
-        examples = _examples(fabric, params, phase, model, index, targets, embedded)
-        run = set_up(
-            fabric, section, params.seed, recipe_,
-            None if phase == "linear" else params.augment, examples, network, model.head, loss,
-        )  # fmt: skip
-        fitted = fit(run, checkpoint)
+        yield
     except torch.OutOfMemoryError:
         raise InputError(
-            f"{section}.batch_size = {recipe_.batch_size}: the memory of "
-            f"{describe_device(fabric, recipe_.precision)} is used up; should be smaller"
+            f"{batch_size}: the memory of {describe_device(fabric, recipe_.precision)} is used up; "
+            f"should be smaller"
         ) from None
     except ValueError as error:
         # torch's words for batch norm that is given one picture, shrunk to one place.
         if "more than 1 value per channel" not in str(error):
             raise
         raise InputError(
-            f"{section}.batch_size = {recipe_.batch_size}: batch norm cannot take a single "
-            f"picture a step at model.input_size = {params.model.input_size}; should be at least 2 "
-            f"a device, with as many pictures, or {name}.model.freeze_batch_norm true"
+            f"{batch_size}: batch norm cannot take a single picture a step at model.input_size = "
+            f"{params.model.input_size}; should be at least 2 a device, with as many pictures, or "
+            f"{name}.model.freeze_batch_norm true"
         ) from None
-    network.load_state_dict(fitted.network)
-    return fitted
 
 
 def _recipe(params: TrainParams, phase: Phase) -> FitParams:
