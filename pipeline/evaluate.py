@@ -1,4 +1,7 @@
-"""What is reported in the end: test mAP of both models, and how right the pseudo-labels are."""
+"""What is reported in the end: test mAP of both models, and how right the pseudo-labels are.
+
+Real data may have no truth of its training pictures; then what would need it is left out.
+"""
 
 from dataclasses import dataclass
 
@@ -21,17 +24,20 @@ class Evaluation:
         teacher_aps: (C,) test AP in percent, NaN for a class without positives.
         student_aps: (C,) the same.
         per_class: the columns of the per-class table.
+        note: what cannot be known, in a sentence; empty where everything is.
     """
 
     metrics: Metrics
     teacher_aps: npt.NDArray[np.float64]
     student_aps: npt.NDArray[np.float64]
     per_class: dict[str, list[object]]
+    note: str = ""
 
 
 def evaluate(
     index: Index,
     train_truth: BoolMatrix,
+    train_known: npt.NDArray[np.bool_],
     test_truth: BoolMatrix,
     teacher_probs: Probs,
     student_probs: Probs,
@@ -42,7 +48,9 @@ def evaluate(
 
     Args:
         index: the index.
-        train_truth: (N_train, C) complete labels.
+        train_truth: (N_train, C) complete labels, of the pictures where these are known.
+        train_known: (N_train,) whether they are. The pseudo-labels are judged on these
+            pictures; where there are none, the metrics that need them are absent.
         test_truth: (N_test, C) complete labels.
         teacher_probs: (N_test, C) the teacher's scores of the test pictures.
         student_probs: (N_test, C) the student's.
@@ -54,30 +62,52 @@ def evaluate(
         "student": average_precisions(test_truth, student_probs),
     }
     targets = index.targets[index.rows("train")]
-    quality = pseudo_label_quality(pseudo.labels, targets, train_truth)
+    seen = train_known
+    quality = pseudo_label_quality(pseudo.labels[seen], targets[seen], train_truth[seen])
     total = {name: int(counts.sum()) for name, counts in quality.items()}
     metrics: Metrics = {}
     for name, of_classes in aps.items():
         metrics[f"{name}.mAP"] = round(mean_over_classes(of_classes), 4)
         metrics[f"{name}.val_mAP"] = round(val_map[name], 4)
-    metrics |= {
-        "classes_evaluated": int(test_truth.any(axis=0).sum()),
-        "pseudo_labels.precision": _rounded(ratio(total["right"], total["added"])),
-        "pseudo_labels.recall": _rounded(ratio(total["right"], total["hidden"])),
-        "pseudo_labels.positives_per_image": round(float(pseudo.labels.sum(axis=1).mean()), 4),
-        "truth.positives_per_image": round(float(train_truth.sum(axis=1).mean()), 4),
-    }
+    metrics["classes_evaluated"] = int(test_truth.any(axis=0).sum())
+    if seen.any():
+        metrics["pseudo_labels.precision"] = _rounded(ratio(total["right"], total["added"]))
+        metrics["pseudo_labels.recall"] = _rounded(ratio(total["right"], total["hidden"]))
+    metrics["pseudo_labels.positives_per_image"] = _per_image(pseudo.labels)
+    if seen.any():
+        metrics["truth.positives_per_image"] = _per_image(train_truth[seen])
     per_class: dict[str, list[object]] = {
         "class": list(index.classes),
         "test_positives": test_truth.sum(axis=0).tolist(),
         "teacher_AP": [_rounded(ap) for ap in aps["teacher"].tolist()],
         "student_AP": [_rounded(ap) for ap in aps["student"].tolist()],
         "observed": (targets == 1).sum(axis=0).tolist(),
-        "added": quality["added"].tolist(),
-        "precision": [_rounded(ratio(*n)) for n in _pairs(quality["right"], quality["added"])],
-        "recall": [_rounded(ratio(*n)) for n in _pairs(quality["right"], quality["hidden"])],
+        "added": (pseudo.labels & (targets == 0)).sum(axis=0).tolist(),
     }
-    return Evaluation(metrics, aps["teacher"], aps["student"], per_class)
+    if seen.any():
+        right, added, hidden = quality["right"], quality["added"], quality["hidden"]
+        per_class["precision"] = [_rounded(ratio(*counts)) for counts in _pairs(right, added)]
+        per_class["recall"] = [_rounded(ratio(*counts)) for counts in _pairs(right, hidden)]
+    return Evaluation(metrics, aps["teacher"], aps["student"], per_class, _note(seen))
+
+
+def _note(known: npt.NDArray[np.bool_]) -> str:
+    """Say in words that the truth of some or all training pictures is unknown."""
+    if known.all():
+        return ""
+    if not known.any():
+        return (
+            "The truth of the training pictures is unknown: how right the pseudo-labels are, "
+            "their precision and recall, cannot be told."
+        )
+    return (
+        f"The truth of {(~known).sum():,} of the {len(known):,} training pictures is unknown: "
+        f"precision, recall and truth.positives_per_image are of the other {known.sum():,}."
+    )
+
+
+def _per_image(labels: BoolMatrix) -> float:
+    return round(float(labels.sum(axis=1).mean()), 4)
 
 
 def _pairs(parts: npt.NDArray[np.int64], wholes: npt.NDArray[np.int64]) -> list[tuple[int, int]]:

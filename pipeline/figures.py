@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from pipeline.arrays import BoolMatrix, Pictures, Probs
 
 TEACHER, STUDENT = "#0072B2", "#D55E00"
-POSITIVE, NEGATIVE = "#009E73", "#999999"
-OBSERVED, RIGHT, WRONG, MISSED = "#000000", "#00664B", "#B34700", "#5F5F5F"
+POSITIVE, NEGATIVE, UNKNOWN = "#009E73", "#999999", "#CC79A7"
+OBSERVED, RIGHT, WRONG, MISSED, ADDED = "#000000", "#00664B", "#B34700", "#5F5F5F", "#8C3A68"
 MOST_CLASSES = 40
 STYLE: Any = {
     "font.size": 11,
@@ -102,7 +102,12 @@ def average_precision_per_class(
 
 
 def score_histograms(
-    path: Path, probs: Probs, truth: BoolMatrix, unobserved: BoolMatrix, tau: float
+    path: Path,
+    probs: Probs,
+    truth: BoolMatrix,
+    unobserved: BoolMatrix,
+    tau: float,
+    known: npt.NDArray[np.bool_] | None = None,
 ) -> None:
     """Draw how the teacher scored the unobserved entries of the train pictures.
 
@@ -112,15 +117,18 @@ def score_histograms(
         truth: (N, C) complete labels.
         unobserved: (N, C) the entries to draw.
         tau: the threshold, marked.
+        known: (N,) of which pictures the complete labels are known; None: of all.
     """
+    told = np.ones((len(probs), 1), np.bool_) if known is None else known[:, None]
     bins = np.linspace(0, 1, 51).tolist()
     with _figure(path, 7, 4) as figure:
         axis = figure.subplots()
         groups = (
-            ("truly absent", probs[unobserved & ~truth], NEGATIVE),
-            ("truly present", probs[unobserved & truth], POSITIVE),
+            ("truly absent", probs[unobserved & ~truth & told], NEGATIVE, told.any()),
+            ("truly present", probs[unobserved & truth & told], POSITIVE, told.any()),
+            ("truth unknown", probs[unobserved & ~told], UNKNOWN, not told.all()),
         )
-        for name, values, colour in groups:
+        for name, values, colour in [group[:3] for group in groups if group[3]]:
             label = f"{name} ({len(values):,})"
             axis.hist(values, bins, color=colour, alpha=0.55, label=label)
             axis.hist(values, bins, color=colour, histtype="step", linewidth=1.5)
@@ -134,7 +142,7 @@ def score_histograms(
             xlabel="teacher's probability", ylabel="entries (log scale)", xlim=(0, 1),
             title="scores of labels that the annotator did not see",
         )  # fmt: skip
-        figure.legend(loc="outside lower center", ncols=3)
+        figure.legend(loc="outside lower center", ncols=4 if told.any() != told.all() else 3)
 
 
 def contact_sheet(
@@ -144,6 +152,7 @@ def contact_sheet(
     truth: BoolMatrix,
     observed: BoolMatrix,
     labels: BoolMatrix,
+    known: npt.NDArray[np.bool_] | None = None,
 ) -> None:
     """Draw pictures with what is true, what was observed and what was pseudo-labelled.
 
@@ -154,16 +163,27 @@ def contact_sheet(
         truth: (n, C) complete labels.
         observed: (n, C) observed positives.
         labels: (n, C) pseudo-labels.
+        known: (n,) of which pictures the complete labels are known; None: of all. Of the
+            others it is told what was added, and not whether that is right.
     """
-    lines = (("●", "observed", OBSERVED), ("+", "added, right", RIGHT),
-             ("×", "added, wrong", WRONG), ("?", "missed", MISSED))  # fmt: skip
-    columns = min(6, max(3, len(pictures)))
+    told = np.ones((len(pictures), 1), np.bool_) if known is None else known[:, None]
+    added = labels & ~observed
+    lines = [("●", "observed", OBSERVED, observed)]
+    if told.any():
+        lines += [
+            ("+", "added, right", RIGHT, added & truth & told),
+            ("×", "added, wrong", WRONG, added & ~truth & told),
+            ("?", "missed", MISSED, truth & ~labels & ~observed & told),
+        ]
+    if not told.all():
+        lines.append(("+", "added, truth unknown", ADDED, added & ~told))
+    columns = min(6, max(3 if len(lines) < 5 else 4, len(pictures)))
     # In inches, on the figure and inside each cell.
     side, line_height, top = 2.0, 0.19, 0.4
     cell_width, cell_height = side + 0.12, side + 0.25 + line_height * len(lines)
     width, height = columns * cell_width, top + -(-len(pictures) // columns) * cell_height
     with _figure(path, width, height, layout=None) as figure:
-        for line, (sign, meaning, colour) in enumerate(lines):
+        for line, (sign, meaning, colour, _) in enumerate(lines):
             figure.text((0.1 + 1.5 * line) / width, 1 - 0.28 / height, f"{sign}  {meaning}",
                         color=colour)  # fmt: skip
         for row, picture in enumerate(pictures):
@@ -175,10 +195,8 @@ def contact_sheet(
             axis.imshow(picture, extent=(0, side, side, 0), interpolation=smooth)
             axis.set(xlim=(0, cell_width), ylim=(cell_height, 0))
             axis.axis("off")
-            seen, named, true = observed[row], labels[row], truth[row]
-            groups = (seen, named & ~seen & true, named & ~true & ~seen, true & ~named & ~seen)
-            for line, ((sign, _, colour), group) in enumerate(zip(lines, groups, strict=True)):
-                names = ", ".join(classes[column] for column in np.flatnonzero(group))
+            for line, (sign, _, colour, group) in enumerate(lines):
+                names = ", ".join(classes[column] for column in np.flatnonzero(group[row]))
                 axis.text(
                     0, side + 0.05 + line_height * line, f"{sign} {_short(names or '–', 24)}",
                     color=colour, fontsize=9, verticalalignment="top", clip_on=True,

@@ -167,6 +167,41 @@ def inspect(paths: list[str], verify: bool) -> tuple[npt.NDArray[np.int64], list
     return np.array([size for size, _, _ in looked], np.int64), [sha for _, sha, _ in looked]
 
 
+def verify(image_ids: list[str], pictures: list[bytes], source: str) -> None:
+    """Decode every encoded picture, in parallel.
+
+    Raises:
+        InputError: some cannot be decoded; up to ten are named, with the count.
+    """
+
+    def look(row: int) -> str | None:
+        try:
+            decode(pictures[row])
+        except ValueError as error:
+            return f"{image_ids[row]} ({error})"
+        return None
+
+    looked = in_parallel(look, range(len(pictures)), "looking at the pictures")
+    problems = [problem for problem in looked if problem is not None]
+    if problems:
+        raise InputError(
+            f"{source}: {len(problems)} of {len(pictures)} pictures cannot be read: "
+            f"{some(problems)}"
+        )
+
+
+def file_name(image_id: str, encoded: bytes) -> str:
+    """Return a name for a picture's file, which tells its format as far as it is known."""
+    try:
+        with Image.open(io.BytesIO(encoded)) as picture:
+            kind = (picture.format or "").lower()
+    except Exception:  # on damaged files, Pillow's plugins raise nearly anything
+        return image_id
+    suffix = {"jpeg": ".jpg", "mpo": ".jpg", "jpeg2000": ".jp2"}.get(kind, f".{kind}")
+    usual = {".jpg": (".jpg", ".jpeg"), ".tiff": (".tif", ".tiff")}.get(suffix, (suffix,))
+    return image_id if image_id.lower().endswith(usual) else f"{image_id}{suffix}"
+
+
 def fingerprints(pictures: list[bytes]) -> tuple[npt.NDArray[np.int64], list[str | None]]:
     """Return the sizes in bytes and sha256 hex digests of encoded pictures."""
     sizes = np.array([len(encoded) for encoded in pictures], np.int64)

@@ -5,6 +5,7 @@ from html import escape
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline import figures, files, gallery
 from pipeline.arrays import BoolMatrix, Probs
@@ -36,6 +37,7 @@ def write(
     evaluation: Evaluation,
     index: Index,
     truth: BoolMatrix,
+    known: npt.NDArray[np.bool_],
     probs: Probs,
     pseudo: PseudoLabels,
     histories: dict[str, dict[str, list[float]]],
@@ -48,6 +50,7 @@ def write(
         evaluation: the numbers.
         index: the index.
         truth: (N_train, C) complete labels.
+        known: (N_train,) of which training pictures these are known.
         probs: (N_train, C) the teacher's scores.
         pseudo: the pseudo-labels.
         histories: the curves of "teacher" and "student".
@@ -73,6 +76,7 @@ def write(
             truth,
             index.targets[rows] == 0,
             float(pseudo.rule["spml.rule.tau"]),
+            known,
         )
         # Evenly spaced rows: the same pictures at every tau, so that two sheets compare.
         n_shown = min(ON_CONTACT_SHEET, len(rows))
@@ -84,6 +88,7 @@ def write(
             truth[shown],
             pseudo.observed[shown],
             pseudo.labels[shown],
+            known[shown],
         )
 
 
@@ -92,6 +97,12 @@ def page(evaluation: Evaluation) -> str:
     metrics = [[name, _cell(value)] for name, value in evaluation.metrics.items()]
     columns = evaluation.per_class
     rows = [[_cell(value) for value in row] for row in zip(*columns.values(), strict=True)]
+    judged = (
+        "; precision and recall of the added pseudo-labels, as shares, against the hidden truth"
+    )
+    if "pseudo_labels.precision" not in evaluation.metrics:
+        judged = ""
+    note = f"<p><strong>{escape(evaluation.note)}</strong></p>\n" if evaluation.note else ""
     figures = "\n".join(
         f'<h2>{escape(title)}</h2>\n<p><img src="{name}" alt="{escape(title)}"></p>'
         for name, title in FIGURES.items()
@@ -101,8 +112,7 @@ def page(evaluation: Evaluation) -> str:
         '<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>Evaluation</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        "<h1>Evaluation</h1>\n<p>mAP and AP in percent on the test pictures; precision and "
-        "recall of the added pseudo-labels, as shares, against the hidden truth.</p>\n"
+        f"<h1>Evaluation</h1>\n<p>mAP and AP in percent on the test pictures{judged}.</p>\n{note}"
         f"{_table(['metric', 'value'], metrics)}\n{figures}\n<h2>Classes</h2>\n"
         f"{_table(list(columns), rows)}\n</body>\n</html>\n"
     )

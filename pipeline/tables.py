@@ -50,7 +50,10 @@ class Index:
 
 @dataclass(frozen=True)
 class Truth:
-    """The complete labels of the train and test pictures. Only `evaluate` may read them."""
+    """The complete labels of the test pictures, and of the train pictures if they are known.
+
+    Only `evaluate` may read them.
+    """
 
     image_ids: list[str]
     labels: BoolMatrix
@@ -68,6 +71,21 @@ class Truth:
             raise InputError(f"truth.parquet: has no image_id {error}; run prepare again") from None
         labels: BoolMatrix = self.labels[rows]
         return labels
+
+    def known_of(self, index: Index, split: str) -> tuple[BoolMatrix, npt.NDArray[np.bool_]]:
+        """Return the labels of a split as far as they are known, in the order of `of`.
+
+        Real data with observed labels alone has no truth of its train pictures.
+
+        Returns:
+            (n, C) labels, False where they are not known; (n,) whether they are.
+        """
+        row_of = {name: row for row, name in enumerate(self.image_ids)}
+        rows = np.array([row_of.get(name, -1) for name in index.ids(index.rows(split))], np.int64)
+        known = rows >= 0
+        labels = np.zeros((len(rows), len(index.classes)), np.bool_)
+        labels[known] = self.labels[rows[known]]
+        return labels, known
 
 
 @dataclass(frozen=True)
@@ -122,13 +140,15 @@ def write_truth(path: Path, truth: Truth, classes: tuple[str, ...]) -> None:
     parquet.write(path, columns, classes)
 
 
-def write_images(path: Path, image_ids: list[str], pictures: list[bytes]) -> None:
-    """Write images.parquet: the encoded pictures that have no file of their own."""
+def write_images(
+    path: Path, image_ids: list[str], pictures: list[bytes], names: list[str] | None = None
+) -> None:
+    """Write images.parquet: the encoded pictures that have no file of their own.
+
+    `names` are those that their files would have, the image_ids where that is None.
+    """
     image = pa.StructArray.from_arrays(
-        [
-            pa.array(pictures, pa.binary()),
-            pa.array([f"{name}.png" for name in image_ids], pa.string()),
-        ],
+        [pa.array(pictures, pa.binary()), pa.array(names or image_ids, pa.string())],
         fields=[pa.field("bytes", pa.binary()), pa.field("path", pa.string())],
     )
     parquet.write(path, {"image_id": pa.array(image_ids, pa.string()), "image": image}, ())

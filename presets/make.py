@@ -102,16 +102,10 @@ def _places(params: Any, key: str, loss: str) -> Iterator[tuple[Any, str]]:
 def _head(benchmark: Benchmark, recipe_name: str) -> str:
     """Return the comment that a preset begins with."""
     recipe = RECIPES[recipe_name]
-    data = [f"Data: {benchmark.size}. The split, prepare.seed and val_fraction are those of Cole "
-            "et al.'s code, which the papers share."]  # fmt: skip
-    file = benchmark.prepare.get("prepare.table.file")
-    if file is not None:
-        data.append(
-            f"There is no reader for this benchmark yet: make a table {file} with the columns "
-            "image, split (train, test) and labels, see 'Your own pictures' in README.md. The "
-            "observed labels are the papers' only if its rows, and prepare.classes, are in the "
-            "order of the arrays that their code makes."
-        )
+    data = [
+        f"Data: {benchmark.size}; docs/data.md says what to download. The split, prepare.seed and "
+        "val_fraction are those of Cole et al.'s code, which the papers share."
+    ]
     unknown = [*recipe.not_established]
     if recipe_name in benchmark.not_established:
         unknown.append(benchmark.not_established[recipe_name])

@@ -124,7 +124,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     ),
     "coco2014": Benchmark(
         "MS-COCO 2014", "65,665 train, 16,416 val and 40,137 test pictures, 80 classes",
-        {"prepare.source": "table", "prepare.table.file": "coco2014.csv"},
+        {"prepare.source": "coco2014"},
         {"an": AT_16, "role_li": AT_16 | {".expected_positives": "2.9"},
          "em": AT_16 | {".alpha": "0.1"},
          "em_apl": AT_16 | {".alpha": "0.1", ".beta": "0.9", ".warmup_epochs": "5"},
@@ -133,7 +133,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     ),
     "nuswide": Benchmark(
         "NUS-WIDE", "120,000 train, 30,000 val and 60,260 test pictures, 81 classes",
-        {"prepare.source": "table", "prepare.table.file": "nuswide.csv"},
+        {"prepare.source": "nuswide"},
         {"an": AT_16, "role_li": AT_16 | {".expected_positives": "1.9"},
          "em": AT_16 | {".alpha": "0.1"},
          "em_apl": AT_16 | {".alpha": "0.1", ".beta": "0.2", ".warmup_epochs": "4"},
@@ -142,7 +142,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     ),
     "cub": Benchmark(
         "CUB-200-2011 attributes", "4,795 train, 1,199 val and 5,794 test pictures, 312 classes",
-        {"prepare.source": "table", "prepare.table.file": "cub.csv"},
+        {"prepare.source": "cub"},
         {"an": CUBS, "role_li": CUBS | {".expected_positives": "31.4"},
          "em": CUBS | {".alpha": "0.01"},
          "em_apl": CUBS | {".alpha": "0.01", ".beta": "0.4", ".warmup_epochs": "3"},

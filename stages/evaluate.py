@@ -30,7 +30,8 @@ def main() -> None:
     ids = index.ids(index.rows("train"))
     tables.check_same_images(DATA / "scores.parquet", scores.image_ids, ids)
     tables.check_same_images(DATA / "pseudo_labels.parquet", pseudo.image_ids, ids)
-    train, test = truth.of(index, "train"), truth.of(index, "test")
+    test = truth.of(index, "test")
+    train, known = truth.known_of(index, "train")
     histories, probs = {}, {}
     for name in ("teacher", "student"):
         histories[name] = curves.read(REPORTS / f"train_{name}")
@@ -41,11 +42,15 @@ def main() -> None:
         return
     click.echo(f"device: {describe_device(fabric, '32')}")
     best = {name: max(history["val_mAP"]) for name, history in histories.items()}
-    evaluation = evaluate(index, train, test, probs["teacher"], probs["student"], pseudo, best)
+    evaluation = evaluate(
+        index, train, known, test, probs["teacher"], probs["student"], pseudo, best
+    )
     folder = REPORTS / "evaluate"
-    report.write(folder, evaluation, index, train, scores.probs, pseudo, histories, EMBEDDED)
+    report.write(folder, evaluation, index, train, known, scores.probs, pseudo, histories, EMBEDDED)
     for metric, value in evaluation.metrics.items():
         click.echo(f"{metric:34} {'-' if value is None else value}")
+    if evaluation.note:
+        click.echo(f"note: {evaluation.note}")
     empty = len(index.classes) - int(test.any(axis=0).sum())
     if empty:
         click.echo(f"warning: {empty} classes have no positive in test; each counts 0 in mAP")

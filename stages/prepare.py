@@ -17,7 +17,8 @@ def main() -> None:
     tables.write_index(DATA / "index.parquet", index)
     tables.write_truth(DATA / "truth.parquet", prepared.truth, index.classes)
     embedded_ids = index.image_ids if prepared.pictures else []
-    tables.write_images(DATA / "images.parquet", embedded_ids, prepared.pictures)
+    path = DATA / "images.parquet"
+    tables.write_images(path, embedded_ids, prepared.pictures, prepared.names)
     click.echo(f"index of {len(index.image_ids):,} pictures: {DATA / 'index.parquet'}")
 
 

@@ -2,10 +2,15 @@
 
 import hashlib
 import io
+import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from datasets import ClassLabel, Dataset, DatasetDict, Features, List
+from datasets import Image as HFImage
 from PIL import Image
 
 from pipeline import gallery, images, tables
@@ -15,7 +20,7 @@ from pipeline.params import read_section
 from pipeline.tables import Index, Truth
 from tests.conftest import RunStage, SetParams
 
-ONE = ObserveParams(num_pos=1, num_neg=0)
+ONE = ObserveParams(process="uniform", num_pos=1, num_neg=0, fraction=None, class_weights=None)
 # An order that is not the one of the names, so that a draw along the wrong one is seen.
 NAMES = [f"{(7 * number) % 20:02d}.png" for number in range(20)]
 LABELS = [f"class{number % 4} class{number % 3}" for number in range(20)]
@@ -418,7 +423,7 @@ def test_a_list_of_classes_that_is_too_short_is_refused(
     run_stage: RunStage, set_params: SetParams, classes: list[str]
 ) -> None:
     set_params({"prepare.classes": classes})
-    assert "List should have at least 2 items" in refusal(run_stage)
+    assert f"prepare.classes = {classes}: should have at least 2 items" in refusal(run_stage)
 
 
 @pytest.mark.usefixtures("_prepared")
@@ -478,4 +483,272 @@ def test_missing_and_broken_pictures_are_refused_all_at_once(
     assert refusal(run_stage) == (
         f"{root}: 3 of 20 pictures cannot be read: 03.png (no such file), 11.png (empty file), "
         f"17.png (no picture format known)"
+    )
+
+
+# --- what the annotator saw --------------------------------------------------------------
+
+
+def of_train_and_val(index: Index, truth: Truth) -> np.ndarray:
+    """The complete labels of what is not test, in the order of the index."""
+    labels = index.labels.copy()
+    labels[index.rows("train")] = truth.of(index, "train")
+    return labels[index.splits != "test"]
+
+
+def test_a_share_of_all_labels_is_kept_of_train_and_val_together(
+    run_stage: RunStage, set_params: SetParams
+) -> None:
+    set_params({"prepare.observe.process": "fraction", "prepare.observe.fraction": 0.3})
+    run_stage("prepare")
+    index, truth = results()
+    assert np.count_nonzero(index.targets) == round(0.3 * 90 * 10)
+    assert not index.targets[index.rows("test")].any()
+    targets, complete = index.targets[index.splits != "test"], of_train_and_val(index, truth)
+    assert not ((targets == 1) & ~complete).any()
+    assert not ((targets == -1) & complete).any()
+
+
+def test_classes_with_weight_are_named_before_those_without(
+    run_stage: RunStage, set_params: SetParams
+) -> None:
+    weights = {str(digit): float(digit >= 5) for digit in range(10)}
+    keys = {"process": "class_weights", "class_weights": weights}
+    set_params({f"prepare.observe.{key}": value for key, value in keys.items()})
+    run_stage("prepare")
+    index, truth = results()
+    targets, complete = index.targets[index.splits != "test"], of_train_and_val(index, truth)
+    assert (targets.sum(axis=1) == 1).all()
+    named_low = targets[:, :5].any(axis=1)
+    np.testing.assert_array_equal(named_low, ~complete[:, 5:].any(axis=1))
+    assert 0 < named_low.sum() < len(named_low)
+
+
+def write_coco(root: Path, **changes: object) -> None:
+    """14 train and 6 test pictures; each has a large object and a small one in the centre."""
+    for part, rows in (("train", range(14)), ("test", range(14, 20))):
+        annotations = []
+        for row in rows:
+            large = {"bbox": [0, 0, 6, 6]} | changes
+            annotations.append({"image_id": row, "category_id": row % 3, **large})
+            small = {"bbox": [3, 3, 2, 2]} | changes
+            annotations.append({"image_id": row, "category_id": 3, **small})
+        content = {
+            "images": [{"id": i, "file_name": NAMES[i], "width": 8, "height": 8} for i in rows],
+            "annotations": annotations,
+            "categories": [{"id": i, "name": f"class{i}"} for i in range(4)],
+        }
+        (root / f"{part}.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("process", "small"), [("size", 0.1), ("location", 1.0)], ids=["size", "location"]
+)
+def test_boxes_decide_which_class_is_named(
+    root: Path, run_stage: RunStage, set_params: SetParams, process: str, small: float
+) -> None:
+    set_params({"prepare.source": "coco_json", "prepare.observe.process": process})
+    write_coco(root)
+    run_stage("prepare")
+    index, _ = results()
+    assert index.classes == ("class0", "class1", "class2", "class3")
+    targets = index.targets[index.splits != "test"]
+    assert (targets.sum(axis=1) == 1).all()
+    assert (targets == 1)[:, 3].mean() == pytest.approx(small, abs=0.2)
+
+
+def write_given(root: Path, labels: list[str | None]) -> None:
+    """A table with observed labels: the first of each picture's."""
+    columns = {
+        "image": NAMES,
+        "split": SPLIT_IN_THREE,
+        "labels": [None if names is None else names.split() for names in labels],
+        "observed": [[names.split()[0]] for names in LABELS],
+    }
+    pq.write_table(pa.table(columns), root / "labels.parquet")
+
+
+def set_given(set_params: SetParams, val_labels: str = "observed") -> None:
+    keys = {"source": "table", "table.file": "labels.parquet", "observe.process": "given",
+            "val_labels": val_labels}  # fmt: skip
+    set_params({f"prepare.{key}": value for key, value in keys.items()})
+
+
+def test_given_observed_labels_stand_and_the_truth_holds_what_is_known(
+    root: Path, run_stage: RunStage, set_params: SetParams
+) -> None:
+    set_given(set_params)
+    write_given(root, [None] * 13 + LABELS[13:])  # of val the last alone
+    output = run_stage("prepare").output
+    assert output.startswith(
+        "10 train, 4 val, 6 test pictures, 4 classes, 1.00 observed positives a picture (train); "
+        "the complete labels of 10 training pictures are unknown\n"
+    )
+    assert "have no positive label" not in output
+    index, truth = results()
+    assert truth.image_ids == index.ids(index.rows("test"))
+    for name, names in zip(NAMES, LABELS, strict=True):
+        row = index.image_ids.index(name)
+        seen = [index.classes[column] for column in np.flatnonzero(index.targets[row])]
+        assert seen == ([] if index.splits[row] == "test" else names.split()[:1])
+    val = index.rows("val")
+    np.testing.assert_array_equal(index.labels[val], index.targets[val] == 1)
+
+
+def test_the_truth_of_training_pictures_is_kept_where_it_is_known(
+    root: Path, run_stage: RunStage, set_params: SetParams
+) -> None:
+    set_given(set_params, "clean")
+    write_given(root, [LABELS[0], *[None] * 9, *LABELS[10:]])
+    run_stage("prepare")
+    index, truth = results()
+    assert set(truth.image_ids) == {NAMES[0], *index.ids(index.rows("test"))}
+    for row in index.rows("val"):
+        names = {index.classes[column] for column in np.flatnonzero(index.labels[row])}
+        assert names == set(LABELS[NAMES.index(index.image_ids[row])].split())
+    labels, known = truth.known_of(index, "train")
+    assert known.sum() == 1
+    assert labels.sum() == labels[known].sum() == len(set(LABELS[0].split()))
+
+
+def encoded_jpeg(grey: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("L", (8, 8), grey).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def write_embedded(root: Path, last: bytes) -> list[bytes]:
+    """A Parquet with the pictures in it, JPEG and PNG in turn, under the names of the others."""
+    encoded = [png(grey) if grey % 2 else encoded_jpeg(grey) for grey in range(19)] + [last]
+    struct = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    image = [{"bytes": b, "path": Path(n).stem} for b, n in zip(encoded, NAMES, strict=True)]
+    columns = {
+        "image": pa.array(image, struct),
+        "split": SPLIT_IN_THREE,
+        "labels": [names.split() for names in LABELS],
+    }
+    pq.write_table(pa.table(columns), root / "labels.parquet")
+    return encoded
+
+
+def test_pictures_in_a_table_keep_their_format_and_need_no_file(
+    root: Path, run_stage: RunStage, set_params: SetParams
+) -> None:
+    set_params({"prepare.source": "table", "prepare.table.file": "labels.parquet"})
+    encoded = write_embedded(root, png(19))
+    for name in NAMES:
+        (root / name).unlink()
+    run_stage("prepare")
+    index, _ = results()
+    stems = [Path(name).stem for name in NAMES]
+    assert index.image_ids == sorted(stems)
+    assert index.paths == [None] * 20
+    assert tables.read_images(Path("data/images.parquet"), stems) == encoded
+    paths = pq.read_table("data/images.parquet")["image"].combine_chunks().field("path").to_pylist()
+    formats = [".png" if stems.index(name) % 2 else ".jpg" for name in index.image_ids]
+    assert paths == [f"{name}{suffix}" for name, suffix in zip(index.image_ids, formats)]  # noqa: B905
+    pictures = gallery.load(index, index.rows("train"), 8, Path("data/images.parquet"))
+    greys = [stems.index(name) for name in index.ids(index.rows("train"))]
+    assert pictures[:, 0, 0, 0].tolist() == greys
+
+
+@pytest.mark.usefixtures("_prepared")
+def test_a_broken_picture_in_a_table_is_refused_unless_pictures_are_not_verified(
+    root: Path, run_stage: RunStage, set_params: SetParams
+) -> None:
+    set_params({"prepare.source": "table", "prepare.table.file": "labels.parquet"})
+    write_embedded(root, b"words")
+    stem = Path(NAMES[-1]).stem
+    assert refusal(run_stage) == (
+        f"table: 1 of 20 pictures cannot be read: {stem} (no picture format known)"
+    )
+    set_params({"prepare.verify_pictures": False})
+    run_stage("prepare")
+    written = pq.read_table("data/images.parquet").to_pylist()
+    assert [row["image"]["path"] for row in written if row["image_id"] == stem] == [stem]
+
+
+def test_a_saved_dataset_is_indexed(root: Path, run_stage: RunStage, set_params: SetParams) -> None:
+    set_params({"prepare.source": "saved_dataset"})
+    features = Features(
+        {"image": HFImage(), "labels": List(ClassLabel(names=["class0", "class1", "class2"]))}
+    )
+    parts = {}
+    for split, rows in (("train", range(14)), ("test", range(14, 20))):
+        image = [{"bytes": png(row), "path": NAMES[row]} for row in rows]
+        columns = {"image": image, "labels": [[row % 3] for row in rows]}
+        parts[split] = Dataset.from_dict(columns, features)
+    DatasetDict(parts).save_to_disk(root / "dataset")
+    run_stage("prepare")
+    index, truth = results()
+    assert index.image_ids == sorted(NAMES)
+    assert [len(index.rows(split)) for split in ("train", "val", "test")] == [11, 3, 6]
+    for name, labels in zip(truth.image_ids, truth.labels, strict=True):
+        assert np.flatnonzero(labels).tolist() == [NAMES.index(name) % 3]
+
+
+@pytest.mark.usefixtures("_prepared")
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"process": "given"}, "prepare.observe.process = 'given': digits has no observed labels; "
+         "should be another process, or prepare.source table or saved_dataset"),
+        ({"process": "size"}, "prepare.observe.process = 'size': needs objects with a box or area, "
+         "which digits does not give here; "),
+        ({"process": "location"}, "prepare.observe.process = 'location': needs objects with a box, "
+         "and pictures with width, height, which digits does not give here; "),
+        ({"process": "class_weights", "class_weights": {"0": 1.0}},
+         "prepare.observe.class_weights: 9 of the 10 classes have no weight: 1, 2, 3, 4, 5, 6, "),
+        ({"process": "fraction"}, "params.yaml: prepare.observe.fraction = None: should be a "),
+        ({"fraction": 0.5}, "params.yaml: prepare.observe.fraction = 0.5: should be null, since "),
+        ({"process": "biased"}, "params.yaml: prepare.observe.process = 'biased': should be "),
+        ({"colour": 1}, "params.yaml: prepare.observe.colour: unknown key"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_process_that_the_source_or_the_keys_do_not_allow_is_refused(
+    run_stage: RunStage, set_params: SetParams, keys: dict[str, object], message: str
+) -> None:
+    set_params({f"prepare.observe.{key}": value for key, value in keys.items()})
+    assert refusal(run_stage).startswith(message)
+
+
+@pytest.mark.usefixtures("_prepared")
+def test_annotations_without_boxes_are_refused_where_boxes_decide(
+    root: Path, run_stage: RunStage, set_params: SetParams
+) -> None:
+    set_params({"prepare.source": "coco_json", "prepare.observe.process": "location"})
+    write_coco(root, bbox=None, area=4)
+    assert "which coco_json does not give here" in refusal(run_stage)
+
+
+@pytest.mark.usefixtures("_prepared")
+@pytest.mark.parametrize(
+    ("val_labels", "unknown", "message"),
+    [
+        ("clean", 10, "prepare.val_labels = 'clean': 1 of the 4 val pictures have no complete "),
+        ("clean", 14, "prepare.source = 'table': 1 of the 6 test pictures have no complete "),
+        ("observed", 14, "prepare.source = 'table': 1 of the 6 test pictures have no complete "),
+    ],
+    ids=["val", "test", "test, val observed"],
+)
+def test_unknown_labels_where_they_are_needed_are_refused(
+    root: Path, run_stage: RunStage, set_params: SetParams, val_labels: str, unknown: int,
+    message: str,
+) -> None:  # fmt: skip
+    set_given(set_params, val_labels)
+    write_given(root, [None if row == unknown else names for row, names in enumerate(LABELS)])
+    found = refusal(run_stage)
+    assert found.startswith(message)
+    assert f": {NAMES[unknown]}; should have" in found
+
+
+@pytest.mark.usefixtures("_prepared")
+def test_a_contradiction_in_a_saved_table_leaves_all_files_as_they_were(
+    root: Path, run_stage: RunStage, set_params: SetParams
+) -> None:
+    set_given(set_params)
+    write_given(root, ["class3", *LABELS[1:]])
+    assert refusal(run_stage) == (
+        f"{root / 'labels.parquet'}: row 1: 'class0' is in observed, but not among its labels"
     )

@@ -1,5 +1,6 @@
 """The user's table: what is read from CSV and Parquet, and what is refused."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets import ClassLabel, Dataset, Features, List, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.datasets import table
+from pipeline.datasets import columns, table
 from pipeline.datasets.rows import Rows
 from pipeline.datasets.table import TableParams
 from pipeline.errors import InputError
@@ -305,3 +307,234 @@ def test_labels_that_are_no_names_are_refused(
 def test_paths_that_are_no_strings_are_refused(tmp_path: Path) -> None:
     write_parquet(tmp_path, image=[1, 2, 3, 4], split=SPLITS, labels=STRINGS)
     assert refusal(tmp_path, "labels.parquet") == "row 1: image = 1: should be a path"
+
+
+# --- pictures in the table --------------------------------------------------------------
+
+ENCODED = [b"one", b"two", b"three", b"four"]
+NAMED = ["x/b.jpg", "a.jpg", "c.jpg", "d.png"]
+
+
+def structs(paths: list[str | None], encoded: list[bytes | None] | None = None) -> pa.Array:
+    """A column in the layout of Hugging Face's Image."""
+    rows = [{"bytes": b, "path": p} for b, p in zip(encoded or ENCODED, paths, strict=True)]
+    return pa.array(rows, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+
+
+@pytest.mark.parametrize(
+    ("image", "others", "image_ids"),
+    [
+        (structs([*NAMED]), {}, NAMED),
+        (structs(["x", "x", "y", "z"]), {"image_id": ["p", "q", "r", "s"]}, ["p", "q", "r", "s"]),
+        (structs([None, "x", "y", "z"]), {"image_id": [7, 5, 6, 12]}, ["7", "5", "6", "12"]),
+        (structs([None, "x", "y", "z"]), {}, ["0", "1", "2", "3"]),
+        (pa.array(ENCODED, pa.binary()), {}, ["0", "1", "2", "3"]),
+    ],
+    ids=["paths", "a column of names", "a column of numbers", "row numbers", "bare bytes"],
+)
+def test_pictures_in_the_table_are_named_by_path_or_column_or_row(
+    tmp_path: Path, image: pa.Array, others: dict[str, object], image_ids: list[str]
+) -> None:
+    write_parquet(tmp_path, image=image, split=SPLITS, labels=LABELS, **others)
+    rows = read(tmp_path, "labels.parquet")
+    assert rows.pictures == ENCODED
+    assert rows.paths is None
+    assert rows.image_ids == image_ids
+    assert rows.classes == ("bird", "cat", "dog")
+
+
+def test_row_numbers_sort_as_names_do(tmp_path: Path) -> None:
+    n = 11
+    images = pa.array([b"."] * n, pa.binary())
+    write_parquet(tmp_path, image=images, split=["train"] * n, labels=[["a"]] * n)
+    image_ids = read(tmp_path, "labels.parquet").image_ids
+    assert image_ids == sorted(image_ids) == [f"{row:02d}" for row in range(n)]
+
+
+def test_structs_of_paths_alone_are_paths(tmp_path: Path) -> None:
+    image = structs([*NAMED], [None] * 4)
+    write_parquet(tmp_path, image=image, split=SPLITS, labels=LABELS)
+    rows = read(tmp_path, "labels.parquet")
+    assert rows.paths == rows.image_ids == NAMED
+    assert rows.pictures is None
+
+
+@pytest.mark.parametrize(
+    ("image", "others", "message"),
+    [
+        (structs([*NAMED], [b"1", None, b"3", b"4"]), {},
+         "row 2: image has no bytes, those of other rows have"),
+        (structs([None] * 4, [None] * 4), {}, "row 1: image = None: should be a path"),
+        (structs([None] * 4), {"image_id": ["a", "b", "a", "c"]},
+         "1 of the pictures are listed more than once: a"),
+        (structs([None] * 4), {"image_id": ["a", "b", None, "c"]},
+         "row 3: image_id = "),
+    ],
+    ids=["a row without", "nothing at all", "a name twice", "a name missing"],
+)  # fmt: skip
+def test_pictures_that_are_not_there_or_twice_are_refused(
+    tmp_path: Path, image: pa.Array, others: dict[str, object], message: str
+) -> None:
+    write_parquet(tmp_path, image=image, split=SPLITS, labels=LABELS, **others)
+    assert refusal(tmp_path, "labels.parquet").startswith(message)
+
+
+# --- class labels -----------------------------------------------------------------------
+
+CLASS_LABELS = List(ClassLabel(names=["dog", "zebra", "cat", "bird"]))
+NUMBERS = [[0, 2], [], [2], [3]]
+
+
+def write_dataset(root: Path, labels: list[list[int]], **others: list[list[int]]) -> None:
+    """A Parquet file as Hugging Face `datasets` writes it."""
+    columns = {"image": IMAGES, "split": SPLITS, "labels": labels, **others}
+    features = {"image": Value("string"), "split": Value("string"), "labels": CLASS_LABELS}
+    features |= dict.fromkeys(others, CLASS_LABELS)
+    Dataset.from_dict(columns, Features(features)).to_parquet(root / "labels.parquet")
+
+
+def test_numbers_are_the_classes_that_the_file_declares(tmp_path: Path) -> None:
+    write_dataset(tmp_path, NUMBERS)
+    rows = read(tmp_path, "labels.parquet")
+    assert rows.classes == ("dog", "zebra", "cat", "bird")
+    expected = [[1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+    assert rows.truth.astype(int).tolist() == expected
+
+
+def test_of_declared_classes_some_may_be_taken(tmp_path: Path) -> None:
+    write_dataset(tmp_path, NUMBERS)
+    rows = read(tmp_path, "labels.parquet", ["cat", "dog"])
+    assert rows.truth.astype(int).tolist() == [[1, 1], [0, 0], [1, 0], [0, 0]]
+    with pytest.raises(InputError, match=r"prepare.classes = 'owl': is no class of .*dog, zebra"):
+        read(tmp_path, "labels.parquet", ["cat", "owl"])
+
+
+def test_a_number_that_is_no_declared_class_is_refused(tmp_path: Path) -> None:
+    features = {"_type": "Sequence", "feature": {"_type": "ClassLabel", "names": ["a", "b"]}}
+    about = json.dumps({"info": {"features": {"labels": features}}})
+    columns = {"image": ["x", "y"], "split": ["train", "test"], "labels": [[0, 1], [2]]}
+    written = pa.table(columns).replace_schema_metadata({"huggingface": about})
+    pq.write_table(written, tmp_path / "labels.parquet")
+    message = refusal(tmp_path, "labels.parquet")
+    assert message == "row 2: labels: class number 2: should be from 0 to 1"
+
+
+@pytest.mark.parametrize(
+    "feature",
+    [
+        {"_type": "Sequence", "feature": {"_type": "ClassLabel", "names": ["a", "b"]}},
+        {"_type": "List", "feature": {"_type": "ClassLabel", "names": ["a", "b"]}},
+        [{"_type": "ClassLabel", "names": ["a", "b"], "id": None}],
+    ],
+    ids=["version 2", "version 4", "a plain list"],
+)
+def test_the_names_of_classes_are_found_as_any_version_wrote_them(feature: object) -> None:
+    assert columns.class_names(feature) == ("a", "b")
+
+
+@pytest.mark.parametrize("feature", [None, [], {"_type": "Value", "dtype": "string"}, "x"], ids=str)
+def test_what_is_no_list_of_class_labels_has_no_names(feature: object) -> None:
+    assert columns.class_names(feature) is None
+
+
+# --- observed labels that are given ------------------------------------------------------
+
+GIVEN = """\
+image,split,labels,observed,observed_negatives
+a,train,,dog,bird cat
+b,train,dog cat,cat,
+c,val,,,
+d,test,bird,,
+"""
+
+
+def read_given(root: Path, file: str = "labels.csv", classes: list[str] | None = None) -> Rows:
+    return table.read(TableParams(file=file), root, classes, given=True)
+
+
+def check_is_given(rows: Rows) -> None:
+    assert rows.classes == ("bird", "cat", "dog")
+    assert rows.targets is not None
+    assert rows.targets.dtype == np.int8
+    assert rows.targets.tolist() == [[-1, -1, 1], [0, 1, 0], [0, 0, 0], [0, 0, 0]]
+    assert rows.known is not None
+    assert rows.known.tolist() == [False, True, False, True]
+    assert rows.truth.astype(int).tolist() == [[0, 0, 0], [0, 1, 1], [0, 0, 0], [1, 0, 0]]
+
+
+def test_given_observed_labels_are_read_and_empty_labels_are_unknown(tmp_path: Path) -> None:
+    write_csv(tmp_path, GIVEN)
+    check_is_given(read_given(tmp_path))
+
+
+def test_in_parquet_null_is_unknown_and_an_empty_list_is_no_label(tmp_path: Path) -> None:
+    columns = {
+        "image": ["a", "b", "c", "d"],
+        "split": ["train", "train", "val", "test"],
+        "labels": [None, ["dog", "cat"], None, ["bird"]],
+        "observed": [["dog"], ["cat"], [], None],
+        "observed_negatives": [["bird", "cat"], [], None, None],
+    }
+    write_parquet(tmp_path, **columns)
+    check_is_given(read_given(tmp_path, "labels.parquet"))
+    write_parquet(tmp_path, **{**columns, "labels": [[], ["cat"], [], []], "observed": [[]] * 4,
+                               "observed_negatives": [[]] * 4})  # fmt: skip
+    rows = read_given(tmp_path, "labels.parquet", ["cat", "dog"])
+    assert rows.known is not None
+    assert rows.known.all()
+
+
+def test_labels_that_nobody_knows_need_no_column(tmp_path: Path) -> None:
+    write_csv(tmp_path, "image,split,observed\na,train,dog\nb,train,cat\n")
+    rows = read_given(tmp_path)
+    assert rows.known is not None
+    assert not rows.known.any()
+    assert rows.targets is not None
+    assert rows.targets.tolist() == [[0, 1], [1, 0]]
+
+
+def test_without_the_process_given_the_columns_do_not_count(tmp_path: Path) -> None:
+    write_csv(tmp_path, GIVEN)
+    rows = read(tmp_path)
+    assert rows.targets is None
+    assert rows.known is not None
+    assert rows.known.all()
+
+
+def test_observed_labels_may_be_declared_classes(tmp_path: Path) -> None:
+    write_dataset(tmp_path, NUMBERS, observed=[[0], [], [2], []])
+    rows = read_given(tmp_path, "labels.parquet")
+    assert rows.targets is not None
+    assert np.argwhere(rows.targets).tolist() == [[0, 0], [2, 2]]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("dog cat,cat,", "dog cat,bird,", "row 2: 'bird' is in observed, but not among its labels"),
+        ("dog cat,cat,", "dog cat,cat,dog",
+         "row 2: 'dog' is in observed_negatives, but among its labels"),
+        ("dog,bird cat", "dog,bird dog",
+         "row 1: 'dog' is in observed and in observed_negatives; should be in one of them"),
+        ("dog,bird cat", "wolf,bird", "row 1: observed 'wolf' is not in prepare.classes"),
+        ("dog,bird cat", "dog,wolf", "row 1: observed_negatives 'wolf' is not in prepare.classes"),
+    ],
+    ids=["not a label", "a label", "both", "unknown", "unknown negative"],
+)  # fmt: skip
+def test_observed_labels_that_contradict_or_are_unknown_are_refused(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    write_csv(tmp_path, GIVEN.replace(old, new))
+    with pytest.raises(InputError) as refused:
+        read_given(tmp_path, classes=["dog", "cat", "bird"])
+    assert str(refused.value) == f"{tmp_path / 'labels.csv'}: {message}"
+
+
+def test_the_process_given_needs_the_column_observed(tmp_path: Path) -> None:
+    write_csv(tmp_path, CSV)
+    with pytest.raises(InputError) as refused:
+        read_given(tmp_path)
+    assert str(refused.value) == (
+        f"prepare.observe.process = given: {tmp_path / 'labels.csv'}: column 'observed' is "
+        f"missing; its columns are image, split, labels"
+    )

@@ -1,14 +1,17 @@
 """PASCAL VOC 2012: a miniature in the official layout, and what is refused of one."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.datasets import voc2012
-from pipeline.datasets.rows import Rows
 from pipeline.datasets.voc2012 import CLASSES
 from pipeline.errors import InputError
+from pipeline.tables import read_index
+from tests.conftest import RunStage, SetParams
+from tests.miniatures import named, pack, run_all, write_pictures
 
 # name -> class -> 1 present, 0 difficult; -1 absent is all the rest, as in the official files
 TRAIN = {
@@ -45,13 +48,6 @@ def refusal(root: Path, classes: list[str] | None = None) -> str:
     message = str(refused.value)
     assert "\n" not in message
     return message
-
-
-def named(rows: Rows) -> dict[str, list[str]]:
-    return {
-        image_id: [rows.classes[column] for column in np.flatnonzero(labels)]
-        for image_id, labels in zip(rows.image_ids, rows.truth, strict=True)
-    }
 
 
 def test_pictures_come_by_name_train_first_and_official_val_is_test(tmp_path: Path) -> None:
@@ -153,7 +149,7 @@ def test_a_root_without_the_layout_is_refused_with_where_it_was_looked_for(tmp_p
 def test_a_missing_class_file_is_refused(tmp_path: Path) -> None:
     path = make(tmp_path) / "cow_val.txt"
     path.unlink()
-    assert refusal(tmp_path) == f"{path}: no such file"
+    assert refusal(tmp_path) == f"{path}: no such file; VOCtrainval_11-May-2012.tar holds it"
 
 
 @pytest.mark.parametrize(
@@ -186,3 +182,143 @@ def test_a_picture_in_both_official_parts_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path) == (
         f"{folder}: 1 pictures are in train and in val; should be in one of them: 2008_000009"
     )
+
+
+# --- the archive, the counts, the stages -----------------------------------------------
+
+
+def with_pictures(place: Path) -> None:
+    make(place)
+    write_pictures(place / "JPEGImages", [f"{name}.jpg" for name in [*TRAIN, *VAL]])
+
+
+def test_the_archive_as_downloaded_will_do(tmp_path: Path) -> None:
+    with_pictures(tmp_path / "VOCdevkit" / "VOC2012")
+    expected = named(voc2012.read(tmp_path, None))
+    pack(tmp_path / "VOCtrainval_11-May-2012.tar", tmp_path, ["VOCdevkit"])
+    assert [path.name for path in tmp_path.iterdir()] == ["VOCtrainval_11-May-2012.tar"]
+    rows = voc2012.read(tmp_path, None)
+    assert named(rows) == expected
+    assert rows.paths is not None
+    assert all((tmp_path / path).is_file() for path in rows.paths)
+
+
+def test_the_archive_is_unpacked_beside_other_years(tmp_path: Path) -> None:
+    with_pictures(tmp_path / "VOCdevkit" / "VOC2012")
+    pack(tmp_path / "VOCtrainval_11-May-2012.tar", tmp_path, ["VOCdevkit"])
+    other = tmp_path / "VOCdevkit" / "VOC2007" / "ImageSets" / "cat.txt"
+    other.parent.mkdir(parents=True)
+    other.write_text("cat")
+    assert len(voc2012.read(tmp_path, None).image_ids) == 5
+    assert other.read_text() == "cat"
+
+
+def test_counts_that_are_not_the_official_ones_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with_pictures(tmp_path)
+    voc2012.read(tmp_path, None)
+    warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(warnings) == 1
+    assert "found 3 train and 2 test pictures; the official set has 5,717 and 5,823" in warnings[0]
+    caplog.clear()
+    voc2012.read(tmp_path, ["person", "boat"])
+    assert not caplog.records, "who chooses classes knows that there are fewer pictures"
+
+
+def test_the_miniature_goes_through_all_stages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, set_params: SetParams, run_stage: RunStage
+) -> None:
+    with_pictures(tmp_path / "root" / "VOCdevkit" / "VOC2012")
+    metrics = run_all(tmp_path / "root", "voc2012", monkeypatch, set_params, run_stage)
+    assert metrics["classes_evaluated"] == 3
+
+
+# --- boxes -----------------------------------------------------------------------------
+
+
+def write_boxes(place: Path, name: str, objects: list[tuple[str, int, str]]) -> Path:
+    """Write the file of a picture of 20 x 10 pixels: class, difficult, corners of each object."""
+    text = "<annotation><size><width>20</width><height>10</height><depth>3</depth></size>"
+    for label, difficult, corners in objects:
+        keys = zip(("xmin", "ymin", "xmax", "ymax"), corners.split(), strict=True)
+        box = "".join(f"<{key}>{value}</{key}>" for key, value in keys)
+        text += f"<object><name>{label}</name><difficult>{difficult}</difficult>"
+        text += (
+            f"<part><name>head</name><bndbox>{box}</bndbox></part><bndbox>{box}</bndbox></object>"
+        )
+    path = place / "Annotations" / f"{name}.xml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text + "</annotation>")
+    return path
+
+
+def with_boxes(place: Path) -> Path:
+    make(place)
+    write_boxes(place, "2008_000002", [("tvmonitor", 0, "1 1 20 10")])
+    write_boxes(place, "2008_000007", [("person", 1, "1 1 20 10"), ("boat", 0, "5 5 6 6")])
+    objects = [("cat", 0, "1 1 4 5"), ("cat", 0, "11 1 14 5"), ("person", 0, "6.0 4 15.0 7")]
+    return write_boxes(place, "2008_000009", objects)
+
+
+def test_the_boxes_give_weights_for_a_biased_annotator(tmp_path: Path) -> None:
+    with_boxes(tmp_path)
+    rows = voc2012.read(tmp_path, ["person", "cat", "boat", "tvmonitor"], with_boxes=True)
+    assert rows.weights is not None
+    # Two cats of 4 x 5 pixels, a person of 10 x 4; difficult ones do not count.
+    expected = [[0, 0, 0, 1], [0, 0, 1, 0], [0.5, 0.5, 0, 0]]
+    np.testing.assert_allclose(rows.weights["size"][:3], expected)
+    # From (10, 5): the person's centre is right there, the cats' at (2, 2.5) and (12, 2.5).
+    np.testing.assert_allclose(rows.weights["location"][2], [1, 0, 0, 0], atol=1e-5)
+    np.testing.assert_array_equal(rows.weights["size"][3:], 0)
+    assert rows.weights["location"].shape == rows.truth.shape
+    assert voc2012.read(tmp_path, None).weights is None, "not read where they do not count"
+
+
+def test_the_largest_object_is_what_an_annotator_biased_by_size_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, set_params: SetParams, run_stage: RunStage
+) -> None:
+    root = tmp_path / "root"
+    with_pictures(root)
+    (root / "ImageSets" / "Main" / "dog_train.txt").write_text("2008_000009  1\n")
+    for name in ("2008_000002", "2008_000007"):
+        write_boxes(root, name, [])
+    write_boxes(root, "2008_000009", [("cat", 0, "1 1 1 1"), ("dog", 0, "1 1 20 10")])
+    monkeypatch.setenv("SPML_DATA_ROOT", str(root))
+    set_params({"prepare.source": "voc2012", "prepare.val_fraction": 0.4})
+    for process, expected in (("size", "dog"), ("location", "dog")):
+        set_params({"prepare.observe.process": process})
+        run_stage("prepare")
+        index = read_index(Path("data/index.parquet"))
+        row = index.image_ids.index("2008_000009")
+        assert [CLASSES[column] for column in np.flatnonzero(index.targets[row] == 1)] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, "no such file; VOCtrainval_11-May-2012.tar holds it"),
+        ("<annotation>", "is damaged, or no XML: "),
+        ("<annotation/>", "width = '': should be a number of pixels"),
+        ("<a><size><width>2</width><height>x</height></size></a>", "height = 'x': should be"),
+        ("<a><size><width>2</width><height>nan</height></size></a>", "height = 'nan': should be"),
+    ],
+)
+def test_boxes_that_cannot_be_read_are_refused(
+    tmp_path: Path, text: str | None, expected: str
+) -> None:
+    path = with_boxes(tmp_path)
+    path.unlink()
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError) as refused:
+        voc2012.read(tmp_path, None, with_boxes=True)
+    assert str(refused.value).startswith(f"{path}: {expected}")
+
+
+def test_a_box_that_ends_before_it_begins_is_refused(tmp_path: Path) -> None:
+    with_boxes(tmp_path)
+    path = write_boxes(tmp_path, "2008_000009", [("cat", 0, "5 1 4 5")])
+    with pytest.raises(InputError, match="bndbox of cat: xmin, ymin, xmax, ymax = 5, 1, 4, 5"):
+        voc2012.read(tmp_path, None, with_boxes=True)
+    assert path.is_file()

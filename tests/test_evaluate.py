@@ -49,9 +49,15 @@ PSEUDO = PseudoLabels(
 )
 
 
-def evaluated(test_truth: np.ndarray = TEST_TRUTH, pseudo: PseudoLabels = PSEUDO) -> Evaluation:
+def evaluated(
+    test_truth: np.ndarray = TEST_TRUTH,
+    pseudo: PseudoLabels = PSEUDO,
+    known: tuple[int, ...] = (1, 1, 1),
+) -> Evaluation:
     val_map = {"teacher": 61.23456, "student": 71.0}
-    return evaluate(index(), TRAIN_TRUTH, test_truth, TEACHER, STUDENT, pseudo, val_map)
+    seen = np.array(known, bool)
+    truth = TRAIN_TRUTH & seen[:, None]
+    return evaluate(index(), truth, seen, test_truth, TEACHER, STUDENT, pseudo, val_map)
 
 
 def test_the_metrics_of_a_small_example() -> None:
@@ -96,6 +102,31 @@ def test_adding_nothing_has_no_precision_and_a_recall_of_0() -> None:
     metrics = evaluated(pseudo=pseudo).metrics
     assert metrics["pseudo_labels.precision"] is None
     assert metrics["pseudo_labels.recall"] == 0.0
+
+
+def test_without_truth_of_the_training_pictures_what_needs_it_is_absent() -> None:
+    known, unknown = evaluated(), evaluated(known=(0, 0, 0))
+    gone = ["pseudo_labels.precision", "pseudo_labels.recall", "truth.positives_per_image"]
+    assert list(unknown.metrics) == [name for name in known.metrics if name not in gone]
+    assert all(unknown.metrics[name] == known.metrics[name] for name in unknown.metrics)
+    assert list(unknown.per_class) == [
+        "class", "test_positives", "teacher_AP", "student_AP", "observed", "added",
+    ]  # fmt: skip
+    assert unknown.per_class["added"] == known.per_class["added"]
+    assert known.note == ""
+    assert unknown.note.startswith("The truth of the training pictures is unknown: ")
+
+
+def test_with_the_truth_of_some_training_pictures_the_labels_of_these_are_judged() -> None:
+    evaluation = evaluated(known=(1, 0, 1))
+    # of the first: dog and owl added, the dog is right; of the third: nothing, its owl is hidden
+    assert evaluation.metrics["pseudo_labels.precision"] == 0.5
+    assert evaluation.metrics["pseudo_labels.recall"] == 0.5
+    assert evaluation.metrics["truth.positives_per_image"] == 1.5
+    assert evaluation.metrics["pseudo_labels.positives_per_image"] == pytest.approx(5 / 3, abs=1e-4)
+    assert evaluation.per_class["added"] == [1, 1, 1]
+    assert evaluation.per_class["precision"] == [None, 1.0, 0.0]
+    assert evaluation.note.startswith("The truth of 1 of the 3 training pictures is unknown: ")
 
 
 @pytest.mark.parametrize(

@@ -201,3 +201,32 @@ def test_the_style_is_not_left_behind(draw: Callable[[Path], Any], tmp_path: Pat
 )
 def test_names_become_one_short_line(name: str, shown: str) -> None:
     assert figures._short(name, 10) == shown
+
+
+# --- what is not known -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_known", [0, 100, 200], ids=["none", "half", "all"])
+def test_histograms_tell_pictures_without_truth_apart(n_known: int, tmp_path: Path) -> None:
+    known = np.arange(200) < n_known
+    figures.score_histograms(tmp_path / "a.png", *scores(), 0.5, known)
+    pixels = drawn(tmp_path / "a.png")
+    assert has_colour(pixels, figures.UNKNOWN) == (n_known < 200)
+    assert has_colour(pixels, figures.POSITIVE) == (n_known > 0)
+
+
+@pytest.mark.parametrize("n_known", [0, 1, 3], ids=["none", "one", "all"])
+def test_a_contact_sheet_judges_no_label_whose_truth_is_unknown(
+    n_known: int, tmp_path: Path
+) -> None:
+    pictures = np.full((3, 40, 40, 3), 255, np.uint8)
+    labels = np.ones((3, 2), bool)
+    truth = labels & [True, False]
+    known = np.arange(3) < n_known
+    nothing = np.zeros((3, 2), bool)
+    path = tmp_path / "a.png"
+    figures.contact_sheet(path, pictures, ("cat", "dog"), truth, nothing, labels, known)
+    pixels = drawn(path)
+    assert has_colour(pixels, figures.ADDED) == (n_known < 3)
+    for colour in (figures.RIGHT, figures.WRONG):
+        assert has_colour(pixels, colour) == (n_known > 0)

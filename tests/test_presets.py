@@ -118,7 +118,10 @@ PAPERS: dict[str, dict[str, Any]] = {
         },
         "train_teacher.fit.batch_size": 8, "train_teacher.fit.lr": 1e-4,
     },
-    "cub_em": {"train_teacher.losses.em.alpha": 0.01, "train_teacher.fit.lr": 1e-4},
+    "cub_em": {
+        "prepare.source": "cub",
+        "train_teacher.losses.em.alpha": 0.01, "train_teacher.fit.lr": 1e-4,
+    },
     "voc2012_gr": {
         "train_teacher.losses.gr": {
             "w": [0.0, 2.0], "b": [-2.0, -2.0], "mu": [0.5, 0.8], "sigma": [2.0, 0.5],
@@ -141,6 +144,7 @@ PAPERS: dict[str, dict[str, Any]] = {
         "train_teacher.fit.epochs": 10, "train_teacher.fit.batch_size": 8,
     },
     "nuswide_role_li": {
+        "prepare.source": "nuswide",
         "train_teacher.mode": "linear_init", "train_teacher.linear.epochs": 25,
         "train_teacher.losses.role": {"expected_positives": 1.9, "lr_multiplier": 10.0},
         "train_student.mode": "end_to_end", "train_teacher.fit.early_stop_drop": None,
@@ -156,7 +160,7 @@ PAPERS: dict[str, dict[str, Any]] = {
         "train_teacher.fit.head_lr_multiplier": 10.0, "train_teacher.fit.weight_decay": 0.0,
     },
     "coco2014_ll_r_boostlu": {
-        "prepare.source": "table", "prepare.table.file": "coco2014.csv",
+        "prepare.source": "coco2014",
         "train_teacher.losses.ll_r.delta": 0.5, "train_teacher.model.boost_lu": 5.0,
         "train_student.model.boost_lu": 5.0, "train_teacher.fit.lr": 1e-5,
         "train_teacher.fit.epochs": 10, "train_teacher.fit.early_stop_drop": None,
@@ -182,7 +186,9 @@ def test_the_protocol_is_that_of_the_papers(path: Path) -> None:
     assert values["prepare"]["seed"] == 1200
     assert values["prepare"]["val_fraction"] == 0.2
     assert values["prepare"]["val_labels"] == "clean"
-    assert values["prepare"]["observe"] == {"num_pos": 1, "num_neg": 0}
+    assert values["prepare"]["observe"] == {
+        "process": "uniform", "num_pos": 1, "num_neg": 0, "fraction": None, "class_weights": None,
+    }  # fmt: skip
     for section in (values["train_teacher"], values["train_student"]):
         assert section["model"] | {"boost_lu": None} == {
             "backbone": "resnet50", "weights": "IMAGENET1K_V1", "input_size": 448,

@@ -1,5 +1,6 @@
 """The page: everything on it, nothing from the network, no name taken for HTML."""
 
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline import report
-from pipeline.evaluate import Evaluation
+from pipeline.evaluate import Evaluation, Metrics
 from pipeline.report import FIGURES
 
 HOSTILE = ("<script>alert(1)</script>", "a & b", '"quoted"', "</td><td>", "it's", "élan\nvital")
@@ -99,6 +100,17 @@ def test_the_page_says_its_encoding_before_any_name() -> None:
     page = report.page(evaluation())
     assert page.startswith("<!doctype html>")
     assert 0 < page.index('<meta charset="utf-8">') < page.index("élan")
+
+
+def test_what_cannot_be_known_is_said_in_words() -> None:
+    known = report.page(evaluation())
+    assert "against the hidden truth" in known
+    assert "<strong>" not in known
+    metrics: Metrics = {"teacher.mAP": 87.6}
+    unknown = replace(evaluation(), metrics=metrics, note="The truth is unknown & so on.")
+    page = report.page(unknown)
+    assert "<strong>The truth is unknown &amp; so on.</strong>" in page
+    assert "hidden truth" not in page
 
 
 @pytest.mark.parametrize(

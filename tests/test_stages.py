@@ -307,3 +307,34 @@ def test_a_picture_that_changed_since_prepare_is_refused(
     (table / "p/3.png").write_bytes(buffer.getvalue())
     output = run_stage("train_teacher", exit_code=1).output
     assert "p/3.png (has changed since prepare: run it again" in output
+
+
+def test_all_stages_run_on_observed_labels_without_truth(
+    table: Path, workplace: Path, run_stage: RunStage, set_params: SetParams
+) -> None:
+    frame = pd.read_csv(table / "labels.csv", dtype=str, keep_default_na=False)
+    frame["observed"] = frame["labels"].str.split().str[:1].str.join("")
+    frame.loc[frame["split"] == "train", "labels"] = ""
+    frame.to_csv(table / "labels.csv", index=False)
+    set_params({"prepare.observe.process": "given", "prepare.val_labels": "observed"})
+    output = {name: run_stage(name).output for name in STAGES}
+
+    assert "the complete labels of 7 training pictures are unknown" in output["prepare"]
+    assert "note: The truth of the training pictures is unknown" in output["evaluate"]
+    folder = workplace / "reports/evaluate"
+    assert sorted(path.name for path in folder.iterdir()) == REPORT
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert list(metrics) == [
+        "teacher.mAP",
+        "teacher.val_mAP",
+        "student.mAP",
+        "student.val_mAP",
+        "classes_evaluated",
+        "pseudo_labels.positives_per_image",
+    ]
+    assert "<strong>The truth of the training pictures is unknown" in (
+        (folder / "index.html").read_text()
+    )
+    assert "precision" not in pd.read_csv(folder / "per_class.csv").columns
+    truth = pd.read_parquet(workplace / "data/truth.parquet")
+    assert len(truth) == 4

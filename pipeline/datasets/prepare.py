@@ -2,30 +2,55 @@
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
 from pipeline import images
-from pipeline.arrays import Targets
-from pipeline.datasets import digits, table, voc2012
+from pipeline.arrays import RowNumbers, Targets
+from pipeline.datasets import (
+    coco2014,
+    coco_json,
+    cub,
+    digits,
+    nuswide,
+    saved_dataset,
+    table,
+    voc2012,
+)
+from pipeline.datasets.coco_json import CocoJsonParams
 from pipeline.datasets.digits import DigitsParams
 from pipeline.datasets.rows import Rows
+from pipeline.datasets.saved_dataset import SavedDatasetParams
 from pipeline.datasets.table import TableParams
 from pipeline.errors import InputError, some
-from pipeline.observe import ObserveParams, observe, split_off_val
+from pipeline.observe import BIASED, ObserveParams, observe, split_off_val, weights_of_classes
 from pipeline.params import Params
 from pipeline.tables import Index, Truth
 
 log = logging.getLogger(__name__)
 
+# The sources that can tell what the annotator saw, and those whose objects have boxes.
+GIVING = ("table", "saved_dataset")
+BOXED = ("coco_json", "voc2012", "coco2014")
+# The benchmarks that are read from the data root without any more, with their readers.
+BENCHMARKS: dict[str, Callable[[Path, list[str] | None], Rows]] = {
+    "coco2014": coco2014.read,
+    "nuswide": nuswide.read,
+    "cub": cub.read,
+}
+
 
 class PrepareParams(Params):
     """`prepare`: which pictures, how they are split, what the annotator saw."""
 
-    source: Literal["digits", "table", "voc2012"]
+    source: Literal[
+        "digits", "table", "coco_json", "saved_dataset", "voc2012", "coco2014", "nuswide", "cub"
+    ]
     seed: int = Field(ge=0, lt=2**32)
     classes: Annotated[list[str], Field(min_length=2)] | None
     val_fraction: float = Field(gt=0, lt=1)
@@ -34,15 +59,25 @@ class PrepareParams(Params):
     verify_pictures: bool
     digits: DigitsParams
     table: TableParams
+    coco_json: CocoJsonParams
+    saved_dataset: SavedDatasetParams
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the stage writes; `pictures` are the encoded ones that have no file."""
+    """What the stage writes.
+
+    Attributes:
+        index: all pictures.
+        truth: the complete labels of the train and test pictures, as far as they are known.
+        pictures: the encoded pictures that have no file.
+        names: what a file of each of `pictures` would be called.
+    """
 
     index: Index
     truth: Truth
     pictures: list[bytes]
+    names: list[str]
 
 
 def prepare(params: PrepareParams) -> Prepared:
@@ -61,21 +96,34 @@ def prepare(params: PrepareParams) -> Prepared:
     image_ids = [rows.image_ids[row] for row in order]
     paths = [rows.paths[row] if rows.paths is not None else None for row in order]
     pictures = [rows.pictures[row] for row in order] if rows.pictures is not None else []
+    known = np.ones(len(order), np.bool_) if rows.known is None else rows.known[order]
     if rows.pictures is None:
         sizes, sha256 = images.inspect(
             [path for path in paths if path is not None], verify=params.verify_pictures
         )
     else:
+        if params.verify_pictures and params.source != "digits":  # which were made just now
+            images.verify(image_ids, pictures, params.source)
         sizes, sha256 = images.fingerprints(pictures)
     labels = (truth if params.val_labels == "clean" else targets == 1) & (splits == "val")[:, None]
     index = Index(rows.classes, image_ids, paths, splits, targets, labels, sizes, sha256)
-    known = splits != "val"
-    truth_ids = [name for name, keep in zip(image_ids, known, strict=True) if keep]
-    _tell(index, truth)
-    return Prepared(index, Truth(truth_ids, truth[known]), pictures)
+    told = known & (splits != "val")
+    truth_ids = [name for name, keep in zip(image_ids, told, strict=True) if keep]
+    _tell(index, truth, known)
+    names = [
+        images.file_name(name, encoded)
+        for name, encoded in zip(image_ids, pictures, strict=False)  # there may be no pictures
+    ]
+    return Prepared(index, Truth(truth_ids, truth[told]), pictures, names)
 
 
 def _read_source(params: PrepareParams) -> Rows:
+    given = params.observe.process == "given"
+    if given and params.source not in GIVING:
+        raise InputError(
+            f"prepare.observe.process = 'given': {params.source} has no observed labels; should "
+            f"be another process, or prepare.source {' or '.join(GIVING)}"
+        )
     if params.source == "digits":
         if params.classes is not None:
             raise InputError("prepare.classes: should be null for digits, which has 0 to 9")
@@ -83,8 +131,20 @@ def _read_source(params: PrepareParams) -> Rows:
     wanted_by = f"prepare.source = {params.source!r}"
     if params.source == "table":
         root = images.root_of([params.table.file], wanted_by)
-        return table.read(params.table, root, params.classes)
-    return voc2012.read(images.data_root(wanted_by), params.classes)
+        return table.read(params.table, root, params.classes, given)
+    if params.source == "coco_json":
+        files = [params.coco_json.train, params.coco_json.val, params.coco_json.test]
+        root = images.root_of([file for file in files if file is not None], wanted_by)
+        return coco_json.read(params.coco_json, root, params.classes)
+    if params.source == "saved_dataset":
+        root = images.root_of([params.saved_dataset.folder], wanted_by)
+        return saved_dataset.read(params.saved_dataset, root, params.classes, given)
+    root = images.data_root(wanted_by)
+    if params.source == "voc2012":
+        # The boxes are thousands of small files, read only where they count.
+        with_boxes = params.observe.process in ("size", "location")
+        return voc2012.read(root, params.classes, with_boxes)
+    return BENCHMARKS[params.source](root, params.classes)
 
 
 def _check_classes(classes: tuple[str, ...], source: str) -> None:
@@ -103,7 +163,7 @@ def _split_and_observe(rows: Rows, params: PrepareParams) -> tuple[np.ndarray, T
     splits = np.array(rows.splits, dtype="<U5")
     targets = np.zeros(rows.truth.shape, dtype=np.int8)
     annotated = np.flatnonzero(splits != "test")
-    targets[annotated] = observe(rows.truth[annotated], params.observe, params.seed)
+    targets[annotated] = _observed(rows, annotated, params)
     if not (splits == "val").any():
         _, val = split_off_val(len(annotated), params.val_fraction, params.seed)
         splits[annotated[val]] = "val"
@@ -114,21 +174,71 @@ def _split_and_observe(rows: Rows, params: PrepareParams) -> tuple[np.ndarray, T
                 f"test need at least one each ({len(annotated)} pictures are not test; where the "
                 f"source has no val, prepare.val_fraction = {params.val_fraction} splits it off)"
             )
+    _check_known(rows, splits, params)
     return splits, targets
 
 
-def _tell(index: Index, truth: np.ndarray) -> None:
+def _observed(rows: Rows, annotated: RowNumbers, params: PrepareParams) -> Targets:
+    """Return the observed labels of the annotated rows."""
+    process, truth = params.observe.process, rows.truth[annotated]
+    if process == "given":
+        assert rows.targets is not None
+        return rows.targets[annotated]
+    if process not in BIASED:
+        return observe(truth, params.observe, params.seed)
+    if params.observe.class_weights is not None:
+        of_classes = weights_of_classes(params.observe.class_weights, rows.classes)
+        weights = np.broadcast_to(of_classes, truth.shape)
+        return observe(truth, params.observe, params.seed, weights)
+    found = (rows.weights or {}).get(process)
+    if found is None:
+        needed = "a box or area" if process == "size" else "a box, and pictures with width, height"
+        raise InputError(
+            f"prepare.observe.process = {process!r}: needs objects with {needed}, which "
+            f"{params.source} does not give here; {' and '.join(BOXED)} can"
+        )
+    return observe(truth, params.observe, params.seed, found[annotated])
+
+
+def _check_known(rows: Rows, splits: np.ndarray, params: PrepareParams) -> None:
+    """Refuse test pictures, and val pictures if they need them, without complete labels."""
+    if rows.known is None:
+        return
+    for split in ("test", "val") if params.val_labels == "clean" else ("test",):
+        of_split = splits == split
+        lacking = [rows.image_ids[row] for row in np.flatnonzero(of_split & ~rows.known)]
+        if lacking:
+            key = "prepare.source" if split == "test" else "prepare.val_labels"
+            value = params.source if split == "test" else params.val_labels
+            raise InputError(
+                f"{key} = {value!r}: {len(lacking)} of the {of_split.sum()} {split} pictures have "
+                f"no complete labels: {some(lacking)}; should have"
+                f"{'' if split == 'test' else ', or be observed'} (with observed labels given, "
+                f"null, or an empty field in CSV, is unknown; [] is no label)"
+            )
+
+
+def _tell(index: Index, truth: np.ndarray, known: np.ndarray) -> None:
     """Log the counts, and what a user may not expect."""
     train = index.splits == "train"
     counts = ", ".join(f"{(index.splits == s).sum():,} {s}" for s in ("train", "val", "test"))
-    log.info(
-        "%s pictures, %d classes, %.2f positives a picture (train)",
-        counts, len(index.classes), truth[train].sum(axis=1).mean(),
-    )  # fmt: skip
+    unknown = int((train & ~known).sum())
+    if unknown:
+        log.info(
+            "%s pictures, %d classes, %.2f observed positives a picture (train); the complete "
+            "labels of %s training pictures are unknown",
+            counts, len(index.classes), (index.targets[train] == 1).sum(axis=1).mean(),
+            f"{unknown:,}",
+        )  # fmt: skip
+    else:
+        log.info(
+            "%s pictures, %d classes, %.2f positives a picture (train)",
+            counts, len(index.classes), truth[train].sum(axis=1).mean(),
+        )  # fmt: skip
     observed = (index.targets[train] == 1).sum(axis=0)
     if (observed == 0).any():
         names = [name for name, n in zip(index.classes, observed, strict=True) if n == 0]
         log.warning("%d classes have no observed positive: %s", len(names), some(names))
-    unlabelled = int((~truth[train].any(axis=1)).sum())
+    unlabelled = int((~truth[train & known].any(axis=1)).sum())
     if unlabelled:
         log.warning("%s training pictures have no positive label", f"{unlabelled:,}")

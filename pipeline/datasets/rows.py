@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
-from pipeline.arrays import BoolMatrix
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.arrays import BoolMatrix, Targets
 
 
 @dataclass(frozen=True)
@@ -15,10 +18,15 @@ class Rows:
         classes: the C class names.
         image_ids: N unique names.
         splits: N of "train", "val", "test". Without any "val", one is split off "train".
-        truth: (N, C) bool, the complete labels.
+        truth: (N, C) bool, the complete labels; False where they are not known.
         paths: N posix paths, relative to the data root or absolute; None for pictures
             that have no file.
-        pictures: the encoded pictures (PNG) where `paths` is None.
+        pictures: the encoded pictures, of any format, where `paths` is None.
+        known: (N,) bool, whose complete labels are known; None: those of all.
+        targets: (N, C) int8, the observed labels, where the source gives them.
+        weights: for a biased annotator, "size" and "location", (N, C) float32 each, 0 where
+            a class is absent (pipeline/datasets/boxes.py); one is missing, or None, where the
+            source has no boxes for it.
     """
 
     classes: tuple[str, ...]
@@ -27,3 +35,6 @@ class Rows:
     truth: BoolMatrix
     paths: list[str] | None
     pictures: list[bytes] | None = None
+    known: npt.NDArray[np.bool_] | None = None
+    targets: Targets | None = None
+    weights: dict[str, npt.NDArray[np.float32]] | None = None

@@ -1,16 +1,18 @@
 """The user's own pictures, listed in a CSV or Parquet table."""
 
-from collections import Counter
-from pathlib import Path, PurePosixPath
+import json
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
+from pipeline.datasets import columns
+from pipeline.datasets.columns import Part
 from pipeline.datasets.rows import Rows
-from pipeline.errors import InputError, one_line, some
+from pipeline.errors import InputError, one_line
 from pipeline.params import Params
 
-COLUMNS = ("image", "split", "labels")
 SPLITS = ("train", "val", "test")
 
 
@@ -20,53 +22,57 @@ class TableParams(Params):
     file: str
 
 
-def read(params: TableParams, root: Path, classes: list[str] | None) -> Rows:
+def read(params: TableParams, root: Path, classes: list[str] | None, given: bool = False) -> Rows:
     """Read a table with the columns image, split and labels, a row per picture.
 
-    `image` is a path, relative to the data root or absolute, and becomes the image_id;
+    `image` is a path, relative to the data root or absolute, and becomes the image_id; in
+    Parquet it may hold the encoded pictures themselves (Hugging Face's Image: a struct of bytes
+    and path), which are named by their paths, else by a column `image_id`, else by their row.
     `split` is train, val or test; `labels` is a list of class names, or their names in one
-    string separated by spaces (empty for none).
+    string separated by spaces (empty for none), or in Parquet a list of Hugging Face
+    ClassLabels.
+
+    With `given`, `observed` and, if it is there, `observed_negatives` say in the same way what
+    the annotator saw; `labels` that are null, or in CSV empty, are not known.
+
+    Pictures in a Parquet file are read into memory as they are, encoded, twice over for a
+    moment: meant for a few GB, not for more.
 
     Args:
         params: which table.
         root: the data root.
-        classes: the classes to take, in this order; None takes all names of the table,
-            sorted. Labels outside `classes` are an error: they are more likely a typing
-            error than a wish.
+        classes: the classes to take, in this order; None takes all that the table declares, or
+            else all names of the table, sorted. Labels outside `classes` are an error unless
+            the table declares them: they are more likely a typing error than a wish.
+        given: whether to read the observed labels.
 
     Raises:
         InputError: no such file, no such column, an unknown split, a picture listed twice,
-            a label that is not among the classes.
+            a label that is not among the classes, observed labels that contradict.
     """
     path = root / params.file
-    frame = _read_frame(path)
-    missing = [name for name in COLUMNS if name not in frame.columns]
-    if missing:
-        found = ", ".join(str(name) for name in frame.columns)
-        raise InputError(f"{path}: column {missing[0]!r} is missing; its columns are {found}")
+    frame, declared = _read_frame(path)
+    needed = ("image", "split") if given else ("image", "split", "labels")
+    columns.check_columns(path, frame.columns, needed)
     if frame.empty:
         raise InputError(f"{path}: has no rows")
-    images = [_posix(path, row, value) for row, value in enumerate(frame["image"])]
     splits = frame["split"].tolist()
-    labels = [_names(path, row, value) for row, value in enumerate(frame["labels"])]
     unknown = sorted({str(split) for split in splits if split not in SPLITS})
     if unknown:
         raise InputError(f"{path}: unknown split {unknown[0]!r}; should be train, val or test")
-    twice = [image for image, count in Counter(images).items() if count > 1]
-    if twice:
-        raise InputError(
-            f"{path}: {len(twice)} of the pictures are listed more than once: {some(twice)}"
-        )
-    named = tuple(classes) if classes else tuple(sorted({name for row in labels for name in row}))
-    return Rows(named, images, splits, _matrix(path, labels, named), paths=images)
+    if given and path.suffix == ".csv" and "labels" in frame.columns:
+        empty = frame["labels"].str.strip() == ""
+        frame["labels"] = frame["labels"].astype(object).mask(empty, None)
+    return columns.to_rows([Part(str(path), frame, splits, declared)], classes, given)
 
 
-def _read_frame(path: Path) -> pd.DataFrame:
+def _read_frame(path: Path) -> tuple[pd.DataFrame, dict[str, tuple[str, ...]]]:
+    """Return the table, and the class names that its columns of numbers stand for."""
     if path.suffix not in (".csv", ".parquet"):
         raise InputError(f"{path}: should be a .csv or .parquet file")
     try:
         if path.suffix == ".parquet":
-            return pd.read_parquet(path)
+            return pd.read_parquet(path), _declared(path)
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file (prepare.table.file)") from None
@@ -78,32 +84,12 @@ def _read_frame(path: Path) -> pd.DataFrame:
             f"{path}: its rows have more fields than its header; labels should be separated by "
             f"spaces, not commas"
         )
-    return frame
+    return frame, {}
 
 
-def _posix(path: Path, row: int, value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise InputError(f"{path}: row {row + 1}: image = {value!r}: should be a path")
-    return str(PurePosixPath(value))
-
-
-def _names(path: Path, row: int, value: object) -> list[str]:
-    if isinstance(value, str) and "," not in value:
-        return value.split()
-    if isinstance(value, list | np.ndarray) and all(isinstance(name, str) for name in value):
-        return list(value)
-    raise InputError(
-        f"{path}: row {row + 1}: labels = {value!r}: should be names separated by spaces, "
-        f"or a list of names"
-    )
-
-
-def _matrix(path: Path, labels: list[list[str]], classes: tuple[str, ...]) -> np.ndarray:
-    number = {name: column for column, name in enumerate(classes)}
-    truth = np.zeros((len(labels), len(classes)), dtype=np.bool_)
-    for row, names in enumerate(labels):
-        for name in names:
-            if name not in number:
-                raise InputError(f"{path}: row {row + 1}: label {name!r} is not in prepare.classes")
-            truth[row, number[name]] = True
-    return truth
+def _declared(path: Path) -> dict[str, tuple[str, ...]]:
+    """Return the class names that Hugging Face `datasets` wrote into the schema."""
+    about = (pq.read_schema(path).metadata or {}).get(b"huggingface", b"{}")
+    features: dict[str, Any] = (json.loads(about).get("info") or {}).get("features") or {}
+    found = {name: columns.class_names(features.get(name)) for name in columns.LABELS}
+    return {name: names for name, names in found.items() if names is not None}

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.datasets import layout
+from pipeline.datasets.boxes import Weights
 from pipeline.datasets.rows import Rows
+from pipeline.datasets.voc_boxes import read_weights
 from pipeline.errors import InputError, some
 
 CLASSES = (
@@ -16,19 +19,23 @@ CLASSES = (
 # The official train part is divided into train and val; the official val part is the test
 # set, since the labels of the official test set are not public.
 PARTS = {"train": "train", "val": "test"}
-# VOCdevkit/VOC2012 is what the archive VOCtrainval_11-May-2012.tar holds.
+ARCHIVE = "VOCtrainval_11-May-2012.tar"
+# VOCdevkit/VOC2012 is what the archive holds.
 PLACES = ("VOCdevkit/VOC2012", "VOC2012", ".")
+COUNTS = {"train": 5717, "test": 5823}
 
 
-def read(root: Path, classes: list[str] | None) -> Rows:
+def read(root: Path, classes: list[str] | None, with_boxes: bool = False) -> Rows:
     """Read ImageSets/Main/CLASS_{train,val}.txt, pictures in the order of their names.
 
     In a class file 1 says present, -1 absent, 0 difficult; only 1 counts as positive, and
     a picture is in if some class file says 1.
 
     Args:
-        root: the folder that holds VOCdevkit, or VOC2012, or is VOC2012 itself.
+        root: the folder that holds VOCdevkit, or VOC2012, or is VOC2012 itself; or that holds
+            the archive as downloaded, which is unpacked there then.
         classes: the classes to take, in this order; None takes all 20.
+        with_boxes: whether to read Annotations, too, for an annotator who is biased by them.
 
     Raises:
         InputError: the layout is not there, or a file of it says something else.
@@ -39,7 +46,7 @@ def read(root: Path, classes: list[str] | None) -> Rows:
     strange = [name for name in chosen if name not in CLASSES]
     if strange:
         raise InputError(f"prepare.classes = {strange[0]!r}: VOC 2012 has {', '.join(CLASSES)}")
-    place = _find(root)
+    place = layout.find_place(root, "VOC 2012", PLACES, "ImageSets/Main/", ARCHIVE, ["."])
     image_ids: list[str] = []
     splits: list[str] = []
     truth: list[np.ndarray] = []
@@ -54,19 +61,21 @@ def read(root: Path, classes: list[str] | None) -> Rows:
             f"{root / place / 'ImageSets' / 'Main'}: {len(both)} pictures are in train and in "
             f"val; should be in one of them: {some(both)}"
         )
+    if not (root / place / "JPEGImages").is_dir():
+        layout.warn_of_missing_pictures(root / place / "JPEGImages", ARCHIVE)
+    if classes is None:
+        layout.compare_counts("VOC 2012", splits, COUNTS)
     prefix = "" if place == "." else f"{place}/"
     paths = [f"{prefix}JPEGImages/{name}.jpg" for name in image_ids]
-    return Rows(chosen, image_ids, splits, np.concatenate(truth), paths)
-
-
-def _find(root: Path) -> str:
-    for place in PLACES:
-        if (root / place / "ImageSets" / "Main").is_dir():
-            return place
-    looked = ", ".join(str(root / place / "ImageSets/Main") for place in PLACES)
-    raise InputError(
-        f"{root}: holds no VOC 2012; looked for {looked}; unpack VOCtrainval_11-May-2012.tar there"
-    )
+    weights = None
+    if with_boxes:
+        # Nobody annotates test, so its rows are 0.
+        n_train = splits.count("train")
+        annotations = root / place / "Annotations"
+        of_train = read_weights(annotations, image_ids[:n_train], chosen, ARCHIVE)
+        none: Weights = np.zeros(truth[1].shape, np.float32)
+        weights = {bias: np.concatenate([found, none]) for bias, found in of_train.items()}
+    return Rows(chosen, image_ids, splits, np.concatenate(truth), paths, weights=weights)
 
 
 def _read_part(folder: Path, part: str, classes: tuple[str, ...]) -> tuple[list[str], np.ndarray]:
@@ -87,14 +96,8 @@ def _read_part(folder: Path, part: str, classes: tuple[str, ...]) -> tuple[list[
 
 def _read_class_file(path: Path) -> list[str]:
     """Return the pictures that the class file calls positive."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not UTF-8 text") from None
     pictures = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(layout.read_lines(path, ARCHIVE), start=1):
         fields = line.split()
         if not fields:
             continue

@@ -1,0 +1,136 @@
+"""MS-COCO 2014 in its official layout."""
+
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from pipeline.arrays import BoolMatrix
+from pipeline.datasets import boxes, layout
+from pipeline.datasets.boxes import Weights
+from pipeline.datasets.instances import Instances, read_instances
+from pipeline.datasets.rows import Rows
+from pipeline.errors import InputError
+
+NAME = "COCO 2014"
+PLACES = (".", "coco", "coco2014", "COCO2014")
+# The official train part is divided into train and val, the official val part is the test set.
+PARTS = {"train2014": "train", "val2014": "test"}
+# Pictures with at least one annotation; there are 82,783 and 40,504 in all.
+COUNTS = {"train": 82_081, "test": 40_137}
+ANNOTATIONS = "annotations_trainval2014.zip"
+
+
+def read(root: Path, classes: list[str] | None) -> Rows:
+    """Read annotations/instances_{train,val}2014.json.
+
+    Only pictures with an annotation are in, one of a crowd, too, ordered by their ids as strings
+    (100 before 25 before 9). A class is a category, in the order of the file's list: their ids
+    have gaps. A picture is named by its file, as in COCO_train2014_000000000009. With the boxes
+    of the official files the rows have weights, too.
+
+    Args:
+        root: the folder that holds annotations, train2014 and val2014, or holds them in coco.
+        classes: the classes to take, in this order; None takes all 80. Pictures that show
+            none of them are left out.
+
+    Raises:
+        InputError: the layout is not there, or a file of it says something else.
+
+    Source: Cole et al. 2021, the public code's preparation of COCO.
+    """
+    place = layout.find_place(
+        root, NAME, PLACES, "annotations/instances_train2014.json", ANNOTATIONS, PLACES
+    )
+    # First, since an archive of pictures that is refused should not cost the reading before.
+    folders = {name: _pictures(root, place, name) for name in PARTS}
+    annotations = root / place / "annotations"
+    official: dict[str, int | str] = {}
+    splits: list[str] = []
+    paths: list[str] = []
+    truth: list[BoolMatrix] = []
+    weights: dict[str, list[Weights]] = {"size": [], "location": []}
+    for name, split in PARTS.items():
+        # One after the other, since a file as it is read takes more than twice its size.
+        path = annotations / f"instances_{name}.json"
+        part = read_instances(path, f"{ANNOTATIONS} holds it")
+        categories = dict(zip(part.classes, part.category_ids, strict=True))
+        official = official or categories
+        _check_same(path, official, categories)
+        columns = layout.choose(NAME, part.classes, classes)
+        labels = _labels(part)[:, columns]
+        rows = _in_order(path, part, labels)
+        paths += [f"{folders[name]}/{part.files[row]}" for row in rows]
+        splits += [split] * len(rows)
+        truth.append(labels[rows])
+        for bias, of_part in _weights(part, split).items():
+            weights[bias].append(of_part[np.ix_(rows, columns)])
+    image_ids = [PurePosixPath(path).stem for path in paths]
+    layout.check_unique(annotations, image_ids)
+    if classes is None:
+        layout.compare_counts(NAME, splits, COUNTS)
+    named = tuple(part.classes[column] for column in columns)
+    told = {bias: np.concatenate(of) for bias, of in weights.items() if len(of) == len(PARTS)}
+    return Rows(named, image_ids, splits, np.concatenate(truth), paths, weights=told)
+
+
+def _labels(part: Instances) -> BoolMatrix:
+    labels = np.zeros((len(part.files), len(part.classes)), dtype=np.bool_)
+    labels[part.rows, part.columns] = True
+    return labels
+
+
+def _in_order(path: Path, part: Instances, labels: BoolMatrix) -> list[int]:
+    """Return the rows of the pictures that show a class, by their ids as strings."""
+    rows = np.flatnonzero(labels.any(axis=1)).tolist()
+    if not rows:
+        raise InputError(f"{path}: annotations: no picture shows a class that is taken")
+    for row in rows:
+        # The stem names the picture in every artifact, so folders would get lost.
+        if layout.picture_path(part.files[row]) != part.files[row] or "/" in part.files[row]:
+            raise InputError(
+                f"{path}: images: file_name = {part.files[row]!r}: should be the name of a file, "
+                f"without folders"
+            )
+    return sorted(rows, key=lambda row: str(part.ids[row]))
+
+
+def _pictures(root: Path, place: str, part: str) -> str:
+    """Return the folder of a part's pictures, relative to the root."""
+    folders = (place, ".")
+    found = layout.find(root, [f"{folder}/{part}/" for folder in folders], [f"{part}.zip"], folders)
+    if found is None:
+        layout.warn_of_missing_pictures(root / place / part, f"{part}.zip")
+        return str(PurePosixPath(place) / part)
+    return found
+
+
+def _weights(part: Instances, split: str) -> dict[str, Weights]:
+    """Return what the boxes allow for; nobody annotates test, so its rows are 0."""
+    shape = (len(part.files), len(part.classes))
+    if split == "test":
+        return {"size": np.zeros(shape, np.float32), "location": np.zeros(shape, np.float32)}
+    weights = {}
+    if not np.isnan(part.areas).any():
+        weights["size"] = boxes.by_size(part.rows, part.columns, part.areas, shape)
+    if not np.isnan(part.boxes).any() and not np.isnan(part.sizes[part.rows]).any():
+        weights["location"] = boxes.by_location(
+            part.rows, part.columns, part.boxes, part.sizes, shape[1]
+        )
+    return weights
+
+
+def _check_same(
+    path: Path, official: dict[str, int | str], categories: dict[str, int | str]
+) -> None:
+    """Refuse categories that are not those of the train part, in their order."""
+    for index, (one, other) in enumerate(zip(official.items(), categories.items(), strict=False)):
+        if one != other:
+            raise InputError(
+                f"{path}: categories[{index}] = {other[0]!r}, id {other[1]}: should be {one[0]!r}, "
+                f"id {one[1]}, as in instances_train2014.json"
+            )
+    if len(official) != len(categories):
+        raise InputError(
+            f"{path}: has {len(categories)} categories; should be the {len(official)} of "
+            f"instances_train2014.json"
+        )

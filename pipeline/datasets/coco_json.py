@@ -1,0 +1,135 @@
+"""The user's own pictures with annotations in the JSON format of COCO, a file per split."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.datasets import boxes
+from pipeline.datasets.instances import Instances, read_instances
+from pipeline.datasets.rows import Rows
+from pipeline.errors import InputError, some
+from pipeline.params import Params
+
+
+class CocoJsonParams(Params):
+    """`prepare.coco_json`: the files, absolute or relative to the data root.
+
+    Attributes:
+        train: a file.
+        val: a file, or null to split val off train.
+        test: a file.
+        images: the folder that the files' file_name starts from; null: the data root.
+    """
+
+    train: str
+    val: str | None
+    test: str
+    images: str | None
+
+
+def read(params: CocoJsonParams, root: Path, classes: list[str] | None) -> Rows:
+    """Read a JSON file per split, all pictures of each in the order of the file.
+
+    A picture shows a class if an annotation says so, one of a crowd, too; without annotation
+    it shows none. file_name becomes the image_id. Where the annotations have boxes, so have
+    the rows (`weights`).
+
+    Args:
+        params: which files.
+        root: the data root.
+        classes: the classes to take, in this order; None takes all categories, in the order
+            of the train file. Their ids may have gaps.
+
+    Raises:
+        InputError: a file is not there, is no such JSON or contradicts itself; the files have
+            different categories; a picture is in two of them.
+    """
+    files = {"train": params.train, "val": params.val, "test": params.test}
+    parts = {
+        split: read_instances(root / file, f"prepare.coco_json.{split}")
+        for split, file in files.items()
+        if file is not None
+    }
+    named = _choose(parts["train"].classes, classes)
+    _check_same_classes(root, files, parts)
+    image_ids = [file for part in parts.values() for file in part.files]
+    twice = [name for name, count in Counter(image_ids).items() if count > 1]
+    if twice:
+        raise InputError(
+            f"prepare.coco_json: {len(twice)} of the pictures are in two of the files; should be "
+            f"in one split: {some(twice)}"
+        )
+    splits = [split for split, part in parts.items() for _ in part.files]
+    folder = PurePosixPath(params.images or ".")
+    paths = [str(folder / name) for name in image_ids]
+    chosen = [_chosen(part, named) for part in parts.values()]
+    truth = np.concatenate([_truth(part) for part in chosen])
+    weights = _weights(dict(zip(parts, chosen, strict=True)))
+    return Rows(named, image_ids, splits, truth, paths, weights=weights)
+
+
+def _choose(there: tuple[str, ...], wanted: list[str] | None) -> tuple[str, ...]:
+    strange = [name for name in wanted or () if name not in there]
+    if strange:
+        raise InputError(
+            f"prepare.classes = {strange[0]!r}: is no category; they are {some(list(there), 20)}"
+        )
+    return there if wanted is None else tuple(wanted)
+
+
+def _check_same_classes(
+    root: Path, files: dict[str, str | None], parts: dict[str, Instances]
+) -> None:
+    for split, part in parts.items():
+        different = sorted(set(part.classes) ^ set(parts["train"].classes))
+        if different:
+            raise InputError(
+                f"{root / str(files[split])}: its categories are not those of the train file: "
+                f"{some(different)} {'is' if len(different) == 1 else 'are'} in one alone"
+            )
+
+
+def _chosen(part: Instances, classes: tuple[str, ...]) -> Instances:
+    """Return the objects of the chosen classes, numbered as these are."""
+    column = {name: number for number, name in enumerate(classes)}
+    new = np.array([column.get(name, -1) for name in part.classes], dtype=np.int64)
+    keep = new[part.columns] >= 0
+    return replace(
+        part,
+        classes=classes,
+        rows=part.rows[keep],
+        columns=new[part.columns[keep]],
+        areas=part.areas[keep],
+        boxes=part.boxes[keep],
+    )
+
+
+def _truth(part: Instances) -> npt.NDArray[np.bool_]:
+    truth = np.zeros((len(part.files), len(part.classes)), dtype=np.bool_)
+    truth[part.rows, part.columns] = True
+    return truth
+
+
+def _weights(parts: dict[str, Instances]) -> dict[str, boxes.Weights]:
+    """Return what the boxes allow for; nobody annotates test, so its rows are 0."""
+    weights: dict[str, list[boxes.Weights]] = {"size": [], "location": []}
+    for split, part in parts.items():
+        shape = (len(part.files), len(part.classes))
+        if split == "test":
+            for of_parts in weights.values():
+                of_parts.append(np.zeros(shape, np.float32))
+            continue
+        if not np.isnan(part.areas).any():
+            weights["size"].append(boxes.by_size(part.rows, part.columns, part.areas, shape))
+        if not np.isnan(part.boxes).any() and not np.isnan(part.sizes[part.rows]).any():
+            weights["location"].append(
+                boxes.by_location(part.rows, part.columns, part.boxes, part.sizes, shape[1])
+            )
+    return {
+        name: np.concatenate(of_parts)
+        for name, of_parts in weights.items()
+        if len(of_parts) == len(parts)
+    }

@@ -1,0 +1,287 @@
+"""The columns of a user's table, whatever file held it, as `Rows`.
+
+The columns are image and labels, and where the observed labels are given observed and perhaps
+observed_negatives.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import isnan
+from numbers import Integral
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pipeline.arrays import BoolMatrix, Targets
+from pipeline.datasets.rows import Rows
+from pipeline.errors import InputError, one_line, some
+
+# Of a row: the names of its labels; None where they are not known.
+Names = list[str] | None
+LABELS = ("labels", "observed", "observed_negatives")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A table, or one of several that belong together.
+
+    Attributes:
+        where: the file or folder, for messages.
+        frame: with a column image, and others of LABELS and image_id.
+        splits: the split of each row.
+        declared: the names that the numbers of a column of LABELS stand for.
+    """
+
+    where: str
+    frame: pd.DataFrame
+    splits: list[str]
+    declared: dict[str, tuple[str, ...]]
+
+
+def to_rows(parts: list[Part], classes: list[str] | None, given: bool) -> Rows:
+    """Turn tables into the pictures of a source, in their order.
+
+    Args:
+        parts: the tables.
+        classes: the classes to take, in this order; None takes those that the tables declare,
+            or else all names of the tables, sorted.
+        given: whether the observed labels are to be read; labels may be missing then.
+
+    Raises:
+        InputError: a label is none of the classes, or no label at all; the observed labels
+            contradict the complete ones, or themselves; a picture is there twice, or not.
+    """
+    declared = _declared(parts)
+    lists = {name: _lists(parts, name, given) for name in LABELS[: 3 if given else 1]}
+    named = _classes(parts[0].where, classes, declared, lists)
+    matrices = {name: _matrix(parts, name, lists[name], named, declared) for name in lists}
+    known = np.array([names is not None for names in lists["labels"]], dtype=np.bool_)
+    targets = _targets(parts, matrices, known, named) if given else None
+    image_ids, paths, pictures = _pictures(parts)
+    splits = [split for part in parts for split in part.splits]
+    return Rows(named, image_ids, splits, matrices["labels"], paths, pictures, known, targets)
+
+
+def check_columns(where: object, found: Iterable[object], needed: Iterable[str]) -> None:
+    """Refuse a table without a column that it needs.
+
+    Raises:
+        InputError: a column is missing; `where` is for the message.
+    """
+    names = [str(name) for name in found]
+    missing = [name for name in needed if name not in names]
+    if missing:
+        raise InputError(
+            f"{where}: column {missing[0]!r} is missing; its columns are {', '.join(names)}"
+        )
+
+
+def class_names(feature: Any) -> tuple[str, ...] | None:
+    """Return the names of a list of Hugging Face ClassLabels, from its description.
+
+    None where the feature is something else. `datasets` has written a list as "List", as
+    "Sequence" and as a JSON list, in different versions.
+    """
+    item = feature[0] if isinstance(feature, list) and feature else feature
+    if isinstance(item, dict) and item.get("_type") in ("List", "LargeList", "Sequence"):
+        item = item.get("feature")
+    names = item.get("names") if isinstance(item, dict) else None
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        return tuple(names)
+    return None
+
+
+def _place(parts: list[Part], row: int) -> str:
+    """Say where a row of all parts is: the file and its own row number, from 1."""
+    for part in parts:
+        if row < len(part.frame):
+            return f"{part.where}: row {row + 1}"
+        row -= len(part.frame)
+    raise IndexError(row)
+
+
+# --- labels ----------------------------------------------------------------------------
+
+
+def _declared(parts: list[Part]) -> tuple[str, ...] | None:
+    """Return the classes that the tables declare; None where they declare none."""
+    found: tuple[str, ...] | None = None
+    for part in parts:
+        for names in part.declared.values():
+            if found is not None and names != found:
+                raise InputError(
+                    f"{part.where}: its classes are {some(list(names))}; should be the same "
+                    f"everywhere, here {some(list(found))}"
+                )
+            found = names
+    return found
+
+
+def _lists(parts: list[Part], column: str, given: bool) -> list[Names]:
+    """Return the names in a column of all parts; None throughout where it may be missing."""
+    lists: list[Names] = []
+    for part in parts:
+        if column == "observed":
+            wanted_by = f"prepare.observe.process = given: {part.where}"
+            check_columns(wanted_by, part.frame.columns, [column])
+        if column not in part.frame.columns:
+            lists += [None] * len(part.frame)
+            continue
+        names = part.declared.get(column)
+        for row, value in enumerate(part.frame[column]):
+            lists.append(_names(part.where, row, column, value, names, given))
+    return lists
+
+
+def _names(
+    where: str, row: int, column: str, value: Any, declared: tuple[str, ...] | None, given: bool
+) -> Names:
+    if given and (value is None or value is pd.NA or (isinstance(value, float) and isnan(value))):
+        return None
+    if isinstance(value, str) and "," not in value:
+        return value.split()
+    if isinstance(value, list | np.ndarray):
+        if all(isinstance(name, str) for name in value):
+            return list(value)
+        if declared is not None and all(isinstance(number, Integral) for number in value):
+            outside = [number for number in value if not 0 <= number < len(declared)]
+            if outside:
+                raise InputError(
+                    f"{where}: row {row + 1}: {column}: class number {outside[0]}: should be "
+                    f"from 0 to {len(declared) - 1}"
+                )
+            return [declared[number] for number in value]
+    raise InputError(
+        f"{where}: row {row + 1}: {column} = {one_line(repr(value))}: should be names separated "
+        f"by spaces, or a list of names"
+    )
+
+
+def _classes(
+    where: str,
+    wanted: list[str] | None,
+    declared: tuple[str, ...] | None,
+    lists: dict[str, list[Names]],
+) -> tuple[str, ...]:
+    if wanted is None:
+        names = {name for column in lists.values() for row in column for name in row or ()}
+        return declared or tuple(sorted(names))
+    strange = [name for name in wanted if declared is not None and name not in declared]
+    if declared is not None and strange:
+        raise InputError(
+            f"prepare.classes = {strange[0]!r}: is no class of {where}; they are "
+            f"{some(list(declared), 20)}"
+        )
+    return tuple(wanted)
+
+
+def _matrix(
+    parts: list[Part],
+    column: str,
+    lists: list[Names],
+    classes: tuple[str, ...],
+    declared: tuple[str, ...] | None,
+) -> BoolMatrix:
+    """Return (N, C), True where a class is named.
+
+    Without declared classes a name outside `classes` is more likely a typing error than a wish.
+    """
+    number = {name: place for place, name in enumerate(classes)}
+    matrix = np.zeros((len(lists), len(classes)), dtype=np.bool_)
+    for row, names in enumerate(lists):
+        for name in names or ():
+            if name in number:
+                matrix[row, number[name]] = True
+            elif declared is None or name not in declared:
+                what = "label" if column == "labels" else column
+                among = "in prepare.classes" if declared is None else "among the classes"
+                raise InputError(f"{_place(parts, row)}: {what} {name!r} is not {among}")
+    return matrix
+
+
+def _targets(
+    parts: list[Part],
+    matrices: dict[str, BoolMatrix],
+    known: npt.NDArray[np.bool_],
+    classes: tuple[str, ...],
+) -> Targets:
+    """Return the observed labels that are given, (N, C), after a look for contradictions."""
+    truth = matrices["labels"]
+    positive, negative = matrices["observed"], matrices["observed_negatives"]
+    for wrong, what in (
+        (positive & negative, "is in observed and in observed_negatives; should be in one of them"),
+        (positive & ~truth & known[:, None], "is in observed, but not among its labels"),
+        (negative & truth, "is in observed_negatives, but among its labels"),
+    ):
+        found = np.argwhere(wrong)
+        if len(found):
+            row, column = found[0]
+            raise InputError(f"{_place(parts, row)}: {classes[column]!r} {what}")
+    return positive.astype(np.int8) - negative.astype(np.int8)
+
+
+# --- pictures --------------------------------------------------------------------------
+
+
+def _pictures(parts: list[Part]) -> tuple[list[str], list[str] | None, list[bytes] | None]:
+    """Return the image_ids, and the paths or the encoded pictures."""
+    images = [value for part in parts for value in part.frame["image"]]
+    encoded = [_encoded(value) for value in images]
+    if any(content is not None for content in encoded):
+        pictures = []
+        for row, content in enumerate(encoded):
+            if content is None:
+                raise InputError(
+                    f"{_place(parts, row)}: image has no bytes, those of other rows have"
+                )
+            pictures.append(content)
+        return _image_ids(parts, images), None, pictures
+    # The layout allows for pictures that lie outside: a path alone.
+    found = [value.get("path") if isinstance(value, dict) else value for value in images]
+    paths = [_posix(parts, row, value) for row, value in enumerate(found)]
+    _check_unique(parts[0].where, paths)
+    return paths, paths, None
+
+
+def _encoded(value: Any) -> bytes | None:
+    """Return the bytes of a picture in the layout of Hugging Face; None if it has none."""
+    content = value.get("bytes") if isinstance(value, dict) else value
+    return content if isinstance(content, bytes) else None
+
+
+def _image_ids(parts: list[Part], images: list[Any]) -> list[str]:
+    """Name pictures: by their paths, by a column image_id, or else by their row number."""
+    paths = [value.get("path") if isinstance(value, dict) else None for value in images]
+    if all(isinstance(path, str) and path for path in paths) and len(set(paths)) == len(paths):
+        return [str(path) for path in paths]
+    if all("image_id" in part.frame.columns for part in parts):
+        image_ids = [value for part in parts for value in part.frame["image_id"]]
+        for row, value in enumerate(image_ids):
+            if not isinstance(value, str | Integral) or value == "":
+                raise InputError(
+                    f"{_place(parts, row)}: image_id = {value!r}: should be a name or a number"
+                )
+        named = [str(value) for value in image_ids]
+        _check_unique(parts[0].where, named)
+        return named
+    width = len(str(len(images) - 1))
+    return [f"{row:0{width}d}" for row in range(len(images))]
+
+
+def _posix(parts: list[Part], row: int, value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        shown = repr(value)[:80]
+        raise InputError(f"{_place(parts, row)}: image = {shown}: should be a path")
+    return str(PurePosixPath(value))
+
+
+def _check_unique(where: str, names: Iterable[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise InputError(
+            f"{where}: {len(twice)} of the pictures are listed more than once: {some(twice)}"
+        )

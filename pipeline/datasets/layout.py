@@ -1,0 +1,156 @@
+"""What the readers of official layouts share: where things lie, their lines, known counts."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+
+from pipeline.datasets.archives import unpack
+from pipeline.errors import InputError, some
+
+log = logging.getLogger(__name__)
+
+# The official parts by the split that they become, as the known counts name them.
+SPLITS = ("train", "test")
+
+
+def find(
+    root: Path, pieces: Sequence[str], archives: Sequence[str], folders: Sequence[str]
+) -> str | None:
+    """Return the first of `pieces` that is there; if none is, unpack an archive that is.
+
+    Args:
+        root: what the rest is relative to.
+        pieces: files, or folders where the name ends in a slash.
+        archives: names of archives that hold them, as downloaded.
+        folders: where to look for the archives; each is unpacked where it lies.
+
+    Returns:
+        The piece without its slash; None if neither it nor an archive is there.
+
+    Raises:
+        InputError: the archive cannot be unpacked, or does not hold any of the pieces.
+    """
+    found = _first(root, pieces)
+    if found is not None:
+        return found
+    for folder in dict.fromkeys(folders):
+        for name in archives:
+            archive = root / folder / name
+            if archive.is_file():
+                unpack(archive, root / folder)
+                found = _first(root, pieces)
+                if found is None:
+                    raise InputError(f"{archive}: was unpacked, but held no {root / pieces[0]}")
+                return found
+    return None
+
+
+def _first(root: Path, pieces: Iterable[str]) -> str | None:
+    for piece in pieces:
+        path = root / piece
+        if path.is_dir() if piece.endswith("/") else path.is_file():
+            return str(PurePosixPath(piece))
+    return None
+
+
+def find_place(
+    root: Path, name: str, places: Sequence[str], piece: str, archive: str, folders: Sequence[str]
+) -> str:
+    """Return the one of `places` under the root that holds `piece`, as `find` finds it.
+
+    Raises:
+        InputError: none does.
+    """
+    found = find(root, [f"{place}/{piece}" for place in places], [archive], folders)
+    if found is None:
+        looked = ", ".join(str(root / place / piece) for place in places)
+        raise InputError(f"{root}: holds no {name}; looked for {looked}; unpack {archive} there")
+    depth = len(PurePosixPath(piece).parts)
+    return str(PurePosixPath(*PurePosixPath(found).parts[:-depth]))
+
+
+def read_lines(path: Path, archive: str) -> list[str]:
+    """Return the lines of a text file, without empty ones at its end.
+
+    Raises:
+        InputError: it is not there (the message says which archive holds it), is no UTF-8,
+            or cannot be read.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; {archive} holds it") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not UTF-8 text") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return lines
+
+
+def picture_path(value: object) -> str | None:
+    r"""Return the path of a picture as a posix path; None if it cannot be one.
+
+    Backslashes count as slashes. It has to stay inside the folder of the pictures.
+    """
+    if not isinstance(value, str) or not value.isprintable():
+        return None
+    path = PurePosixPath(value.strip().replace("\\", "/"))
+    if not path.name or path.is_absolute() or ".." in path.parts:
+        return None
+    return str(path)
+
+
+def without_suffix(path: str) -> str:
+    """Return a picture's path without .jpg or the like, which names it in every artifact."""
+    return str(PurePosixPath(path).with_suffix(""))
+
+
+def check_unique(where: Path, image_ids: list[str]) -> None:
+    """Refuse a picture that is listed more than once, in one part or in both.
+
+    Raises:
+        InputError: there is one.
+    """
+    twice = [name for name, count in Counter(image_ids).items() if count > 1]
+    if twice:
+        raise InputError(
+            f"{where}: {len(twice)} pictures are listed more than once, in train, in test or in "
+            f"both; should be in one of them: {some(twice)}"
+        )
+
+
+def choose(name: str, official: Sequence[str], classes: list[str] | None) -> list[int]:
+    """Return the columns of the chosen classes among the official ones; all for None.
+
+    Raises:
+        InputError: a class is chosen that there is not.
+    """
+    column = {name: number for number, name in enumerate(official)}
+    strange = [one for one in classes or () if one not in column]
+    if strange:
+        raise InputError(f"prepare.classes = {strange[0]!r}: {name} has {', '.join(official)}")
+    return list(range(len(official))) if classes is None else [column[one] for one in classes]
+
+
+def compare_counts(name: str, splits: list[str], expected: dict[str, int]) -> None:
+    """Warn where the counts are not those of the official set; a subset is legitimate."""
+    found = Counter(splits)
+    if any(found[split] != count for split, count in expected.items()):
+        log.warning(
+            "%s: found %s train and %s test pictures; the official set has %s and %s, and only "
+            "with all of them are split and observed labels the papers'",
+            name, *(f"{counts[split]:,}" for counts in (found, expected) for split in SPLITS),
+        )  # fmt: skip
+
+
+def warn_of_missing_pictures(folder: Path, archive: str) -> None:
+    """Say which archive holds the pictures of a folder that is not there."""
+    log.warning("%s: no such folder; %s holds its pictures", folder, archive)
+
+
+def warn_of_classes(name: str, what: str, found: int, expected: int) -> None:
+    """Say that there are not as many classes as the official set has; a subset is legitimate."""
+    log.warning("%s: found %d %s; the official set has %d", name, found, what, expected)

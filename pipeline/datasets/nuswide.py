@@ -1,0 +1,242 @@
+"""NUS-WIDE: the official lists, or the arrays of the papers' public code."""
+
+from pathlib import Path, PurePosixPath
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.arrays import BoolMatrix
+from pipeline.datasets import layout
+from pipeline.datasets.rows import Rows
+from pipeline.errors import InputError, one_line
+
+NAME = "NUS-WIDE"
+PLACES = (".", "nuswide", "NUS-WIDE", "nus-wide", "NUS_WIDE")
+# The arrays call the test set val.
+ARRAYS = {"train": "train", "val": "test"}
+LISTS = {"Train": "train", "Test": "test"}
+# The papers' division into train and test is that of the arrays; the official lists have more.
+COUNTS_OF_ARRAYS = {"train": 150_000, "test": 60_260}
+COUNTS_OF_LISTS = {"train": 161_789, "test": 107_859}
+PICTURES = ("Flickr", "images")
+# What Concepts81.txt says, for arrays that come without it; ground truth and arrays have the
+# same order.
+CONCEPTS = (
+    "airport", "animal", "beach", "bear", "birds", "boats", "book", "bridge", "buildings",
+    "cars", "castle", "cat", "cityscape", "clouds", "computer", "coral", "cow", "dancing", "dog",
+    "earthquake", "elk", "fire", "fish", "flags", "flowers", "food", "fox", "frost", "garden",
+    "glacier", "grass", "harbor", "horses", "house", "lake", "leaf", "map", "military", "moon",
+    "mountain", "nighttime", "ocean", "person", "plane", "plants", "police", "protest",
+    "railroad", "rainbow", "reflection", "road", "rocks", "running", "sand", "sign", "sky",
+    "snow", "soccer", "sports", "statue", "street", "sun", "sunset", "surf", "swimmers",
+    "tattoo", "temple", "tiger", "tower", "town", "toy", "train", "tree", "valley", "vehicle",
+    "water", "waterfall", "wedding", "whales", "window", "zebra",
+)  # fmt: skip
+
+
+def read(root: Path, classes: list[str] | None) -> Rows:
+    r"""Read formatted_{train,val}_{images,labels}.npy if they are there, or the official lists.
+
+    The arrays define the papers' 150,000 and 60,260 pictures. The official lists, ImageList and
+    Groundtruth/TrainTestLabels, have others. Pictures keep their order in either; those without
+    any label are in. Paths may have backslashes, as in actor\0001_2124494179.jpg.
+
+    Args:
+        root: the folder that holds the files, or holds them in nuswide or NUS-WIDE.
+        classes: the concepts to take, in this order; None takes all 81.
+
+    Raises:
+        InputError: neither is there, or a file says something else.
+
+    Source: Cole et al. 2021, the data that the public code reads.
+    """
+    arrays = layout.find(root, [f"{place}/{_array('train', 'images')}" for place in PLACES], (), ())
+    if arrays is not None:
+        place = str(PurePosixPath(arrays).parent)
+        concepts, lists, truths = _read_arrays(root / place)
+        source, counts = NAME, COUNTS_OF_ARRAYS
+    else:
+        place = _place_of_lists(root)
+        concepts, lists, truths = _read_lists(root / place)
+        source, counts = f"{NAME} by its official lists", COUNTS_OF_LISTS
+    columns = layout.choose(NAME, concepts, classes)
+    splits = [split for split, files in lists.items() for _ in files]
+    files = [file for of_part in lists.values() for file in of_part]
+    pictures = next((name for name in PICTURES if (root / place / name).is_dir()), None)
+    if pictures is None:
+        pictures = PICTURES[0]
+        layout.warn_of_missing_pictures(
+            root / place / pictures, "the archive that the authors send on request"
+        )
+    paths = [str(PurePosixPath(place) / pictures / file) for file in files]
+    image_ids = [layout.without_suffix(file) for file in files]
+    layout.check_unique(root / place, image_ids)
+    layout.compare_counts(source, splits, counts)
+    if len(concepts) != len(CONCEPTS):
+        layout.warn_of_classes(NAME, "concepts", len(concepts), len(CONCEPTS))
+    named = tuple(concepts[column] for column in columns)
+    return Rows(named, image_ids, splits, np.concatenate(truths)[:, columns], paths)
+
+
+Read = tuple[tuple[str, ...], dict[str, list[str]], list[BoolMatrix]]
+
+
+def _concepts(folder: Path) -> tuple[str, ...] | None:
+    """Read Concepts81.txt; None if it is not there."""
+    found = layout.find(
+        folder, ["ConceptsList/Concepts81.txt", "Concepts81.txt"], ["ConceptsList.zip"], ["."]
+    )
+    if found is None:
+        return None
+    names = [line.strip() for line in layout.read_lines(folder / found, "ConceptsList.zip")]
+    for number, name in enumerate(names, start=1):
+        if not name.isprintable() or not name or set(name) & set(" /\\") or names.count(name) > 1:
+            raise InputError(
+                f"{folder / found}: line {number}: {name[:80]!r}: should be the name of a concept, "
+                f"there once"
+            )
+    return tuple(names)
+
+
+def _paths(where: Path, what: str, values: list[Any]) -> list[str]:
+    paths = []
+    for number, value in enumerate(values):
+        path = layout.picture_path(value)
+        if path is None:
+            at = number + 1 if what == "line" else number
+            raise InputError(
+                f"{where}: {what} {at}: {str(value)[:80]!r}: should be the path of a picture "
+                f"inside {PICTURES[0]}"
+            )
+        paths.append(path)
+    return paths
+
+
+# --- the arrays ------------------------------------------------------------------------
+
+
+def _array(part: str, what: str) -> str:
+    return f"formatted_{part}_{what}.npy"
+
+
+def _read_arrays(folder: Path) -> Read:
+    lists: dict[str, list[str]] = {}
+    truths: list[BoolMatrix] = []
+    concepts = _concepts(folder) or CONCEPTS
+    for part, split in ARRAYS.items():
+        path = folder / _array(part, "images")
+        images = _load(path)
+        if images.ndim != 1 or images.dtype.kind not in "US":
+            raise InputError(
+                f"{path}: holds {images.dtype} {images.shape}; should be a list of paths as strings"
+            )
+        if images.dtype.kind == "S":
+            images = np.char.decode(images, "utf-8", "replace")
+        lists[split] = _paths(path, "entry", images.tolist())
+        path = folder / _array(part, "labels")
+        labels = _load(path)
+        if labels.shape != (len(images), len(concepts)) or labels.dtype.kind not in "biuf":
+            raise InputError(
+                f"{path}: holds {labels.dtype} {labels.shape}; should be numbers "
+                f"{(len(images), len(concepts))}, a row per picture and a column per concept"
+            )
+        wrong = np.argwhere((labels != 0) & (labels != 1))
+        if len(wrong):
+            row, column = wrong[0]
+            raise InputError(
+                f"{path}: row {row}, column {column}: {labels[row, column]}: should be 0 or 1"
+            )
+        truths.append(np.asarray(labels == 1))
+    return concepts, lists, truths
+
+
+def _load(path: Path) -> npt.NDArray[Any]:
+    """Open an array without running what a pickle holds, or believing a size that is not there."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; all four formatted_*.npy are needed") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or one_line(error)}") from None
+    except (ValueError, EOFError, OverflowError) as error:
+        raise InputError(
+            f"{path}: is truncated, empty or no array of strings or numbers; pickled objects are "
+            f"refused, since they can run code: {one_line(error)}"
+        ) from None
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise InputError(f"{path}: should be one array, is an archive of several (.npz)")
+    return array
+
+
+# --- the official lists ----------------------------------------------------------------
+
+
+def _place_of_lists(root: Path) -> str:
+    pieces = [f"{place}/{name}" for place in PLACES
+              for name in ("ImageList/TrainImagelist.txt", "TrainImagelist.txt")]  # fmt: skip
+    found = layout.find(root, pieces, ["ImageList.zip"], PLACES)
+    if found is None:
+        looked = ", ".join(
+            str(root / place / name)
+            for name in (_array("train", "images"), "ImageList/TrainImagelist.txt")
+            for place in PLACES
+        )
+        raise InputError(
+            f"{root}: holds no {NAME}; looked for {looked}; put the formatted_*.npy of the papers' "
+            f"code there, or ImageList.zip, Groundtruth.zip and ConceptsList.zip"
+        )
+    return str(PurePosixPath(found.removesuffix("TrainImagelist.txt").removesuffix("ImageList/")))
+
+
+def _read_lists(folder: Path) -> Read:
+    concepts = _concepts(folder)
+    if concepts is None:
+        raise InputError(
+            f"{folder}: lacks Concepts81.txt; looked for it there and in ConceptsList; "
+            f"ConceptsList.zip holds it"
+        )
+    lists: dict[str, list[str]] = {}
+    truths: list[BoolMatrix] = []
+    for part, split in LISTS.items():
+        path = _file(folder, "ImageList", f"{part}Imagelist.txt", "ImageList.zip")
+        lines = layout.read_lines(path, "ImageList.zip")
+        # In some copies the paths are absolute, of the authors' machine: C:\ImageData\Flickr\...
+        lists[split] = _paths(path, "line", [line.rpartition("Flickr\\")[2] for line in lines])
+        truth = np.zeros((len(lines), len(concepts)), dtype=np.bool_)
+        for column, concept in enumerate(concepts):
+            name = f"Labels_{concept}_{part}.txt"
+            of_concept = _file(folder, "Groundtruth/TrainTestLabels", name, "Groundtruth.zip")
+            truth[:, column] = _read_labels(of_concept, len(lines), path)
+        truths.append(truth)
+    return concepts, lists, truths
+
+
+def _file(folder: Path, usual: str, name: str, archive: str) -> Path:
+    """Return where a file lies, in the folder that it has in the archive or without it."""
+    last = PurePosixPath(usual).name
+    found = layout.find(folder, [f"{usual}/{name}", f"{last}/{name}", name], [archive], ["."])
+    if found is None:
+        raise InputError(f"{folder / usual / name}: no such file; {archive} holds it")
+    return folder / found
+
+
+def _read_labels(path: Path, n: int, of: Path) -> BoolMatrix:
+    """Read a file of n lines of 0 or 1: (n,)."""
+    lines = layout.read_lines(path, "Groundtruth.zip")
+    if len(lines) != n:
+        raise InputError(
+            f"{path}: has {len(lines):,} lines; should have {n:,}, one for each picture of {of}"
+        )
+    # The different lines are few, so that only they are looked at one by one.
+    if any(line.strip() not in ("0", "1") for line in set(lines)):
+        _find_line(path, lines)
+    labels = "".join("".join(lines).split()).encode("ascii")
+    return np.asarray(np.frombuffer(labels, dtype=np.uint8) == ord("1"))
+
+
+def _find_line(path: Path, lines: list[str]) -> NoReturn:
+    wrong = (number for number, line in enumerate(lines, start=1) if line.strip() not in ("0", "1"))
+    number = next(wrong)
+    raise InputError(f"{path}: line {number}: {lines[number - 1][:80]!r}: should be 0 or 1")

@@ -1,0 +1,131 @@
+"""A Hugging Face dataset that was saved to disk, read with pyarrow alone."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from pipeline.datasets import columns
+from pipeline.datasets.columns import Part
+from pipeline.datasets.json_file import read_object
+from pipeline.datasets.rows import Rows
+from pipeline.errors import InputError, one_line
+from pipeline.params import Params
+
+# Names that `datasets` and its users give to splits.
+SPLITS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
+KEY = "prepare.saved_dataset.folder"
+
+
+class SavedDatasetParams(Params):
+    """`prepare.saved_dataset`: the folder, absolute or relative to the data root, and columns.
+
+    Attributes:
+        folder: what `save_to_disk` wrote.
+        image: the column with the pictures.
+        labels: the column with the list of classes.
+    """
+
+    folder: str
+    image: str
+    labels: str
+
+
+def read(
+    params: SavedDatasetParams, root: Path, classes: list[str] | None, given: bool = False
+) -> Rows:
+    """Read a saved DatasetDict, or a folder that holds a saved Dataset per split.
+
+    The splits are train, test and perhaps val or validation. The image column holds pictures
+    (Image) or paths of pictures; the labels a list of ClassLabels, a list of strings, or names
+    in one string separated by spaces. With `given`, columns observed and observed_negatives are
+    read, as in a table. Pictures are named by their paths in the data set if these are there
+    and unique, else by a column image_id, else by their row over all splits.
+
+    The encoded pictures are in memory, twice over for a moment: meant for a few GB.
+
+    Args:
+        params: where, and which columns.
+        root: the data root.
+        classes: the classes to take, in this order; None takes all that the data set declares,
+            or else all names in it, sorted.
+        given: whether to read the observed labels.
+
+    Raises:
+        InputError: the folder or a file of it is not what `save_to_disk` writes; a column is
+            missing; what a column holds is not as above.
+    """
+    folder = root / params.folder
+    parts = []
+    for name in _splits(folder):
+        if name not in SPLITS:
+            raise InputError(
+                f"{folder / name}: unknown split; should be one of {', '.join(SPLITS)}"
+            )
+        parts.append(_read_part(folder / name, SPLITS[name], params, given))
+    return columns.to_rows(parts, classes, given)
+
+
+def _splits(folder: Path) -> list[str]:
+    """Return the names of the splits, each a folder."""
+    if not folder.is_dir():
+        what = "is no folder" if folder.exists() else "no such folder"
+        raise InputError(f"{folder}: {what} ({KEY})")
+    if (folder / "dataset_dict.json").exists():
+        splits = read_object(folder / "dataset_dict.json", KEY).get("splits")
+        if not isinstance(splits, list) or not all(isinstance(name, str) for name in splits):
+            raise InputError(f"{folder / 'dataset_dict.json'}: splits: should be a list of names")
+        return splits
+    found = sorted(path.parent.name for path in folder.glob("*/state.json"))
+    if (folder / "state.json").exists() or not found:
+        what = "a single Dataset" if (folder / "state.json").exists() else "no saved dataset"
+        raise InputError(
+            f"{folder}: holds {what}; should be a saved DatasetDict, or a folder with a saved "
+            f"Dataset per split: train, test and perhaps validation"
+        )
+    return found
+
+
+def _read_part(folder: Path, split: str, params: SavedDatasetParams, given: bool) -> Part:
+    features = read_object(folder / "dataset_info.json", KEY).get("features")
+    if not isinstance(features, dict):
+        raise InputError(f"{folder / 'dataset_info.json'}: features: should be an object")
+    table = _read_arrow(folder)
+    wanted = {"image": params.image, "labels": params.labels}
+    columns.check_columns(folder, table.column_names, list(wanted.values())[: 1 if given else 2])
+    # The columns have other names here, but not these.
+    wanted |= {name: name for name in ("observed", "observed_negatives", "image_id")}
+    there = {name: source for name, source in wanted.items() if source in table.column_names}
+    frame = pd.DataFrame(
+        {name: pd.Series(table[source].to_pylist(), dtype=object) for name, source in there.items()}
+    )
+    found = {name: columns.class_names(features.get(source)) for name, source in there.items()}
+    declared = {name: names for name, names in found.items() if names is not None}
+    return Part(str(folder), frame, [split] * len(frame), declared)
+
+
+def _read_arrow(folder: Path) -> pa.Table:
+    """Return the rows, from the files that state.json lists."""
+    state = folder / "state.json"
+    entries = read_object(state, KEY).get("_data_files")
+    names: list[Any] = [
+        entry.get("filename") if isinstance(entry, dict) else None
+        for entry in (entries if isinstance(entries, list) else [])
+    ]
+    if not names or any(not isinstance(name, str) or Path(name).name != name for name in names):
+        raise InputError(f"{state}: _data_files: should list the files of {folder}")
+    tables = []
+    for name in names:
+        try:
+            with pa.memory_map(str(folder / name)) as file:
+                tables.append(pa.ipc.open_stream(file).read_all())
+        except FileNotFoundError:
+            raise InputError(f"{folder / name}: no such file; {state} lists it") from None
+        except (pa.ArrowInvalid, OSError) as error:
+            problem = one_line(error) or type(error).__name__
+            raise InputError(f"{folder / name}: cannot be read as Arrow: {problem}") from None
+    try:
+        return pa.concat_tables(tables)
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{folder}: its files do not go together: {one_line(error)}") from None
