@@ -3,10 +3,12 @@
 No torch here: `prepare` only looks at the files.
 """
 
+import errno
 import hashlib
 import io
 import logging
 import os
+import stat
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -131,28 +133,32 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
 def inspect(paths: list[str], verify: bool) -> tuple[npt.NDArray[np.int64], list[str | None]]:
     """Look at every picture file, in parallel.
 
+    Without `verify` an index can be made before the pictures are there: those that are missing
+    are told as a warning.
+
     Args:
         paths: posix paths, absolute or relative to the data root.
         verify: whether to read and decode each; otherwise only its size is asked for.
 
     Returns:
-        The sizes in bytes, and the sha256 hex digests (None without `verify`).
+        The sizes in bytes, -1 for a picture that is missing; and the sha256 hex digests (None
+        without `verify`).
 
     Raises:
-        InputError: pictures are missing or cannot be decoded; up to ten are named, with
-            the count.
+        InputError: pictures cannot be read, or with `verify` are missing or cannot be decoded;
+            up to ten are named, with the count.
     """
     root = root_of(paths, "the source")
 
     def look(path: str) -> tuple[int, str | None, str | None]:
         try:
             if not verify:
-                return (root / path).stat().st_size, None, None
+                return _size(root / path), None, None
             encoded = (root / path).read_bytes()
             decode(encoded)
             return len(encoded), hashlib.sha256(encoded).hexdigest(), None
         except FileNotFoundError:
-            return -1, None, f"{path} (no such file)"
+            return -1, None, f"{path} (no such file)" if verify else None
         except OSError as error:
             return -1, None, f"{path} ({error.strerror})"
         except ValueError as error:
@@ -164,7 +170,21 @@ def inspect(paths: list[str], verify: bool) -> tuple[npt.NDArray[np.int64], list
         raise InputError(
             f"{root}: {len(problems)} of {len(paths)} pictures cannot be read: {some(problems)}"
         )
+    absent = [path for path, (size, _, _) in zip(paths, looked, strict=True) if size < 0]
+    if absent:
+        log.warning(
+            "%s: %s of %s pictures are not there: %s",
+            root, f"{len(absent):,}", f"{len(paths):,}", some(absent),
+        )  # fmt: skip
     return np.array([size for size, _, _ in looked], np.int64), [sha for _, sha, _ in looked]
+
+
+def _size(path: Path) -> int:
+    """Return the size of a file in bytes; a folder has one, too, but is no picture."""
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    return status.st_size
 
 
 def verify(image_ids: list[str], pictures: list[bytes], source: str) -> None:

@@ -260,18 +260,24 @@ def save(path: Path, model: Classifier) -> None:
         save_file(state, temporary, metadata)
 
 
-def load(path: Path) -> Classifier:
+def load(path: Path, expected: tuple[str, ...] | None = None) -> Classifier:
     """Rebuild a model from its file alone, in evaluation mode.
 
+    Args:
+        path: the file.
+        expected: the classes that it should have; None takes any.
+
     Raises:
-        InputError: the file is missing, or was not written by `save`.
+        InputError: the file is missing, was not written by `save`, or has other classes.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; run the stage that trains it first")
     state, metadata = weights.read_safetensors(path)
     if "spml.spec" not in metadata:
         raise InputError(f"{path}: has no metadata 'spml.spec': not a model of this pipeline")
-    model = Classifier(_spec(metadata))
+    spec = _spec(path, metadata)
+    parquet.check_same_classes(path, spec.classes, expected)
+    model = Classifier(spec)
     try:
         model.load_state_dict(state)
     except RuntimeError:
@@ -281,9 +287,15 @@ def load(path: Path) -> Classifier:
     return model.to(memory_format=torch.channels_last).eval()
 
 
-def _spec(metadata: dict[str, str]) -> Spec:
-    described = json.loads(metadata["spml.spec"])
-    del described["schema_version"]
-    for key in ("classes", "mean", "std"):
-        described[key] = tuple(described[key])
-    return Spec(**described)
+def _spec(path: Path, metadata: dict[str, str]) -> Spec:
+    try:
+        described = json.loads(metadata["spml.spec"])
+        del described["schema_version"]
+        for key in ("classes", "mean", "std"):
+            described[key] = tuple(described[key])
+        return Spec(**described)
+    except (ValueError, LookupError, TypeError):
+        raise InputError(
+            f"{path}: metadata 'spml.spec' = {metadata['spml.spec'][:80]!r}: should describe a "
+            f"model, as the stage that trains it writes it"
+        ) from None

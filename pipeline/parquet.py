@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.arrays import BoolMatrix
-from pipeline.errors import InputError, one_line
+from pipeline.errors import InputError, one_line, some
 from pipeline.files import replacing
 
 SCHEMA_VERSION = "1"
@@ -42,16 +42,20 @@ def write(
         pq.write_table(table, temporary, compression="zstd")
 
 
-def read(path: Path, columns: list[str], stage: str) -> tuple[pa.Table, tuple[str, ...]]:
+def read(
+    path: Path, columns: dict[str, pa.DataType], stage: str
+) -> tuple[pa.Table, tuple[str, ...]]:
     """Read a table and its class names.
 
     Args:
         path: the file.
-        columns: the columns that it should have.
+        columns: the columns that it should have, and their types. What another program has
+            written in a type like it (large_string for string) is converted.
         stage: the stage that writes it, for messages.
 
     Raises:
-        InputError: the file is missing, is no Parquet, or lacks a column or the names.
+        InputError: the file is missing, is no Parquet, lacks a column or the names, or has them
+            in another type.
     """
     try:
         table = pq.read_table(path)
@@ -64,7 +68,44 @@ def read(path: Path, columns: list[str], stage: str) -> tuple[pa.Table, tuple[st
     if missing or b"spml.classes" not in metadata:
         what = f"column {missing[0]!r}" if missing else "metadata 'spml.classes'"
         raise InputError(f"{path}: has no {what}; it should be written by the stage {stage}")
-    return table, tuple(json.loads(metadata[b"spml.classes"]))
+    for name, wanted in columns.items():
+        try:
+            column = table[name].cast(wanted)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            raise InputError(
+                f"{path}: column {name!r} is {table[name].type}; should be {wanted}, as the stage "
+                f"{stage} writes it"
+            ) from None
+        table = table.set_column(table.column_names.index(name), name, column)
+    return table, _class_names(path, metadata[b"spml.classes"])
+
+
+def _class_names(path: Path, value: bytes) -> tuple[str, ...]:
+    try:
+        names = json.loads(value)
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(
+            f"{path}: metadata 'spml.classes' = {value[:80]!r}: should be a JSON list of names"
+        )
+    return tuple(names)
+
+
+def check_same_classes(
+    path: Path, found: tuple[str, ...], expected: tuple[str, ...] | None
+) -> None:
+    """Check that a file is about exactly the expected classes, in their order; None is any.
+
+    Raises:
+        InputError: it is not.
+    """
+    if expected is not None and found != expected:
+        raise InputError(
+            f"{path}: its {len(found)} classes ({some(list(found), 5)}) are not the "
+            f"{len(expected)} of the index ({some(list(expected), 5)}); it was made for other "
+            f"data: run `dvc repro`"
+        )
 
 
 def to_lists(matrix: BoolMatrix, known: npt.NDArray[np.bool_] | None = None) -> pa.ListArray:

@@ -13,6 +13,12 @@ from pipeline.arrays import BoolMatrix, Probs, RowNumbers, Targets
 from pipeline.errors import InputError
 from pipeline.parquet import to_lists, to_matrix
 
+# What the columns of all tables are; a list of numbers is one of class numbers.
+STRING = pa.string()
+NUMBERS = pa.list_(pa.int64())
+FLOATS = pa.list_(pa.float32())
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
 
 @dataclass(frozen=True)
 class Index:
@@ -187,8 +193,11 @@ def read_index(path: Path) -> Index:
     Raises:
         InputError: the file is missing, or is not an index.
     """
-    columns = ["image_id", "path", "split", "observed", "observed_negatives", "labels"]
-    table, classes = parquet.read(path, [*columns, "size", "sha256"], "prepare")
+    columns = {
+        "image_id": STRING, "path": STRING, "split": STRING, "observed": NUMBERS,
+        "observed_negatives": NUMBERS, "labels": NUMBERS, "size": pa.int64(), "sha256": STRING,
+    }  # fmt: skip
+    table, classes = parquet.read(path, columns, "prepare")
     n_classes = len(classes)
     observed = to_matrix(path, table["observed"], n_classes)
     negatives = to_matrix(path, table["observed_negatives"], n_classes)
@@ -204,13 +213,18 @@ def read_index(path: Path) -> Index:
     )
 
 
-def read_truth(path: Path) -> Truth:
+def read_truth(path: Path, expected: tuple[str, ...] | None = None) -> Truth:
     """Read truth.parquet.
 
+    Args:
+        path: the file.
+        expected: the classes that it should be about; None takes any. So in the others, too.
+
     Raises:
-        InputError: the file is missing, or is not a truth table.
+        InputError: the file is missing, is not a truth table, or has other classes.
     """
-    table, classes = parquet.read(path, ["image_id", "labels"], "prepare")
+    table, classes = parquet.read(path, {"image_id": STRING, "labels": NUMBERS}, "prepare")
+    parquet.check_same_classes(path, classes, expected)
     return Truth(table["image_id"].to_pylist(), to_matrix(path, table["labels"], len(classes)))
 
 
@@ -220,7 +234,7 @@ def read_images(path: Path, image_ids: list[str]) -> list[bytes]:
     Raises:
         InputError: the file or one of the pictures is missing.
     """
-    table, _ = parquet.read(path, ["image_id", "image"], "prepare")
+    table, _ = parquet.read(path, {"image_id": STRING, "image": IMAGE}, "prepare")
     row_of = {name: row for row, name in enumerate(table["image_id"].to_pylist())}
     absent = [name for name in image_ids if name not in row_of]
     if absent:
@@ -230,28 +244,49 @@ def read_images(path: Path, image_ids: list[str]) -> list[bytes]:
     return encoded
 
 
-def read_scores(path: Path) -> Scores:
+def read_scores(path: Path, expected: tuple[str, ...] | None = None) -> Scores:
     """Read scores.parquet.
 
     Raises:
-        InputError: the file is missing, or is not a table of scores.
+        InputError: the file is missing, is not a table of scores, has other classes, or a score
+            that is no probability.
     """
-    table, classes = parquet.read(path, ["image_id", "probs"], "score")
-    probs = table["probs"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return Scores(table["image_id"].to_pylist(), probs.reshape(-1, len(classes)))
+    table, classes = parquet.read(path, {"image_id": STRING, "probs": FLOATS}, "score")
+    parquet.check_same_classes(path, classes, expected)
+    image_ids = table["image_id"].to_pylist()
+    lengths = pc.fill_null(pc.list_value_length(table["probs"]), 0).to_numpy()
+    for row in np.flatnonzero(lengths != len(classes)):
+        raise InputError(
+            f"{path}: image_id {image_ids[row]!r}: has {lengths[row]} probs; should have "
+            f"{len(classes)}, one per class"
+        )
+    probs: Probs = pc.list_flatten(table["probs"]).to_numpy().reshape(-1, len(classes))
+    for row, column in np.argwhere(~((probs >= 0) & (probs <= 1))):  # NaN, too
+        raise InputError(
+            f"{path}: image_id {image_ids[row]!r}, class {classes[column]!r}: "
+            f"{probs[row, column]}: should be a probability, from 0 to 1"
+        )
+    return Scores(image_ids, probs)
 
 
-def read_pseudo_labels(path: Path) -> PseudoLabels:
+def read_pseudo_labels(path: Path, expected: tuple[str, ...] | None = None) -> PseudoLabels:
     """Read pseudo_labels.parquet.
 
     Raises:
-        InputError: the file is missing, or is not a table of pseudo-labels.
+        InputError: the file is missing, is not a table of pseudo-labels, or has other classes.
     """
-    columns = ["image_id", "observed", "labels", "scores"]
+    columns = {"image_id": STRING, "observed": NUMBERS, "labels": NUMBERS, "scores": FLOATS}
     table, classes = parquet.read(path, columns, "pseudo_label")
+    parquet.check_same_classes(path, classes, expected)
     labels = to_matrix(path, table["labels"], len(classes))
+    scores = pc.list_flatten(table["scores"]).to_numpy()
+    if len(scores) != labels.sum():
+        raise InputError(
+            f"{path}: has {len(scores)} scores for {labels.sum()} different labels; should have "
+            f"one for each"
+        )
     probs = np.full(labels.shape, np.nan, dtype=np.float32)
-    probs[labels] = pc.list_flatten(table["scores"]).to_numpy()
+    probs[labels] = scores
     metadata = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
     return PseudoLabels(
         image_ids=table["image_id"].to_pylist(),

@@ -24,9 +24,9 @@ def main() -> None:
     params = read_section(PARAMS, "evaluate", EvaluateParams)
     fabric = choose_device("32")
     index = tables.read_index(DATA / "index.parquet")
-    truth = tables.read_truth(DATA / "truth.parquet")
-    scores = tables.read_scores(DATA / "scores.parquet")
-    pseudo = tables.read_pseudo_labels(DATA / "pseudo_labels.parquet")
+    truth = tables.read_truth(DATA / "truth.parquet", index.classes)
+    scores = tables.read_scores(DATA / "scores.parquet", index.classes)
+    pseudo = tables.read_pseudo_labels(DATA / "pseudo_labels.parquet", index.classes)
     ids = index.ids(index.rows("train"))
     tables.check_same_images(DATA / "scores.parquet", scores.image_ids, ids)
     tables.check_same_images(DATA / "pseudo_labels.parquet", pseudo.image_ids, ids)
@@ -35,7 +35,7 @@ def main() -> None:
     histories, probs = {}, {}
     for name in ("teacher", "student"):
         histories[name] = curves.read(REPORTS / f"train_{name}")
-        model = models.load(DATA / name / "model.safetensors")
+        model = models.load(DATA / name / "model.safetensors", index.classes)
         pictures = gallery.load(index, index.rows("test"), model.spec.input_size, EMBEDDED)
         probs[name] = predict(fabric, fabric.to_device(model), pictures, params.batch_size)
     if not fabric.is_global_zero:

@@ -16,7 +16,7 @@ def main() -> None:
     params = read_section(PARAMS, "pseudo_label", PseudoLabelParams)
     index = tables.read_index(DATA / "index.parquet")
     path = DATA / "scores.parquet"
-    scores = tables.read_scores(path)
+    scores = tables.read_scores(path, index.classes)
     tables.check_same_images(path, scores.image_ids, index.ids(index.rows("train")))
     pseudo = pseudo_labels(params, index, scores)
     tables.write_pseudo_labels(DATA / "pseudo_labels.parquet", pseudo, index.classes)

@@ -22,7 +22,7 @@ def main() -> None:
     params = read_section(PARAMS, "score", ScoreParams)
     fabric = choose_device("32")
     index = tables.read_index(DATA / "index.parquet")
-    model = models.load(DATA / "teacher" / "model.safetensors")
+    model = models.load(DATA / "teacher" / "model.safetensors", index.classes)
     rows = index.rows("train")
     pictures = gallery.load(index, rows, model.spec.input_size, DATA / "images.parquet")
     probs = predict(fabric, fabric.to_device(model), pictures, params.batch_size)

@@ -20,7 +20,7 @@ def main() -> None:
     params = read_section(PARAMS, "train_student", TrainStudentParams)
     index = tables.read_index(DATA / "index.parquet")
     path = DATA / "pseudo_labels.parquet"
-    pseudo = tables.read_pseudo_labels(path)
+    pseudo = tables.read_pseudo_labels(path, index.classes)
     tables.check_same_images(path, pseudo.image_ids, index.ids(index.rows("train")))
     targets = pseudo.labels.astype(np.float32)
     embedded = DATA / "images.parquet"

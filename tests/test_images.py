@@ -306,11 +306,36 @@ def inspect_refusal(root: Path, paths: list[str], verify: bool = True) -> str:
     return message.removeprefix(f"{root}: ")
 
 
-@pytest.mark.parametrize("verify", [True, False], ids=["verified", "not verified"])
-def test_every_missing_file_is_named(root: Path, verify: bool) -> None:
+def test_every_missing_file_is_named(root: Path) -> None:
     (root / "b.png").write_bytes(plain(1))
-    message = inspect_refusal(root, ["a.png", "b.png", "c.png"], verify)
+    message = inspect_refusal(root, ["a.png", "b.png", "c.png"])
     assert message == ("2 of 3 pictures cannot be read: a.png (no such file), c.png (no such file)")
+
+
+def test_without_verification_missing_files_are_told_and_have_no_size(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (root / "b.png").write_bytes(plain(1))
+    sizes, sha256 = images.inspect(["a.png", "b.png", "sub/c.png"], verify=False)
+    assert caplog.messages == [f"{root}: 2 of 3 pictures are not there: a.png, sub/c.png"]
+    assert sizes.tolist() == [-1, len(plain(1)), -1]
+    assert sha256 == [None, None, None]
+
+
+def test_what_is_there_and_is_no_file_is_refused_without_verification_too(root: Path) -> None:
+    (root / "a.png").mkdir()
+    (root / "file").touch()
+    assert inspect_refusal(root, ["a.png", "file/b.png", "c.png"], verify=False) == (
+        "2 of 3 pictures cannot be read: a.png (Is a directory), file/b.png (Not a directory)"
+    )
+
+
+def test_a_picture_that_came_after_prepare_is_taken(root: Path) -> None:
+    sizes, sha256 = images.inspect(["a.png"], verify=False)
+    index = index_of(["a.png"], sizes.tolist(), sha256)
+    assert load_refusal(index, root) == "1 of 1 pictures cannot be read: a.png (no such file)"
+    (root / "a.png").write_bytes(plain(7))
+    assert gallery.load(index, rows(0), 8, NO_FILE).tolist() == np.full((1, 8, 8, 3), 7).tolist()
 
 
 def test_of_many_missing_files_ten_are_named_and_the_rest_counted(root: Path) -> None:

@@ -193,7 +193,11 @@ def test_the_voc_layout_goes_through(
         ("prepare", {"prepare.val_fraction": 1}, "prepare.val_fraction = 1: should be a number"),
         ("prepare", {"prepare.observe.num_pos": -1}, "num_pos = -1: should be a number >= 0"),
         ("prepare", {"prepare.source": "table"}, "SPML_DATA_ROOT is not set"),
-        ("train_teacher", {"train_teacher.loss": "emm"}, "train_teacher.loss = 'emm': should be"),
+        (
+            "train_teacher",
+            {"train_teacher.loss": "emm"},
+            "loss = 'emm': is no loss; should be one of",
+        ),
         ("train_teacher", {"train_teacher.losses.em.beta": 1}, "losses.em.beta: unknown key"),
         (
             "train_teacher",
@@ -246,6 +250,24 @@ def test_missing_and_broken_pictures_are_listed_up_to_ten_with_the_count(
     assert output.count("p/12.png (no picture format known)") == 1
     assert output.endswith("and 3 more\n")
     assert not files_of(workplace)
+
+
+def test_an_index_can_be_made_before_the_pictures_and_a_model_cannot(
+    table: Path, workplace: Path, run_stage: RunStage, set_params: SetParams
+) -> None:
+    set_params({"prepare.verify_pictures": False})
+    (table / "p").rename(table / "elsewhere")
+    output = run_stage("prepare").output
+    assert (
+        f"warning: {table}: 13 of 13 pictures are not there: p/0.png, p/1.png, p/10.png" in output
+    )
+    assert pd.read_parquet(workplace / "data/index.parquet")["size"].isna().all()
+    before = files_of(workplace)
+    *_, error = run_stage("train_teacher", exit_code=1).output.splitlines()
+    assert error.startswith(f"Error: {table}: 7 of 7 pictures cannot be read: p/0.png (no such")
+    assert files_of(workplace) == before
+    (table / "elsewhere").rename(table / "p")
+    run_stage("train_teacher")
 
 
 def test_a_loss_that_is_not_finite_is_named_with_step_and_learning_rate(

@@ -489,6 +489,46 @@ def test_a_file_with_more_columns_is_read_all_the_same(tmp_path: Path) -> None:
     same(tables.read_pseudo_labels(path), PSEUDO)
 
 
+def test_types_that_hold_the_same_are_read_all_the_same(tmp_path: Path) -> None:
+    write_all(tmp_path)
+    path = tmp_path / "scores.parquet"
+    table = pq.read_table(path)
+    table = table.set_column(0, "image_id", table["image_id"].cast(pa.large_string()))
+    table = table.set_column(1, "probs", table["probs"].cast(pa.large_list(pa.float64())))
+    pq.write_table(table, path)
+    same(tables.read_scores(path), SCORES)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_column_of_another_type_is_refused(tmp_path: Path, name: str) -> None:
+    write_all(tmp_path)
+    path = tmp_path / name
+    table = pq.read_table(path)
+    column = list(TYPES[name])[-1]
+    strange = pa.array([[["x"]]] * len(table))
+    pq.write_table(table.set_column(table.column_names.index(column), column, strange), path)
+    if name == "pseudo_labels.parquet":  # whose last column is for people alone
+        same(tables.read_pseudo_labels(path), PSEUDO)
+    else:
+        message = refusal(READERS[name], path)
+        assert message.startswith(f"column {column!r} is list<")
+        assert f", as the stage {STAGES[name]} writes it" in message
+
+
+def test_tables_of_other_classes_are_refused(tmp_path: Path) -> None:
+    write_all(tmp_path)
+    other = (*CLASSES[1:], CLASSES[0])  # their order counts
+    for name in ("truth", "scores", "pseudo_labels"):
+        path = tmp_path / f"{name}.parquet"
+        read = getattr(tables, f"read_{name}")
+        read(path, CLASSES)
+        message = refusal(lambda path, read=read: read(path, other), path)
+        assert message == (
+            f"its 3 classes ({', '.join(CLASSES)}) are not the 3 of the index "
+            f"({', '.join(other)}); it was made for other data: run `dvc repro`"
+        )
+
+
 def test_pictures_that_the_file_does_not_hold_are_refused(tmp_path: Path) -> None:
     write_all(tmp_path)
     path = tmp_path / "images.parquet"

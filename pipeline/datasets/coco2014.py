@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from pipeline.arrays import BoolMatrix
-from pipeline.datasets import boxes, layout
+from pipeline.datasets import instances, layout
 from pipeline.datasets.boxes import Weights
 from pipeline.datasets.instances import Instances, read_instances
 from pipeline.datasets.rows import Rows
@@ -48,7 +48,7 @@ def read(root: Path, classes: list[str] | None) -> Rows:
     splits: list[str] = []
     paths: list[str] = []
     truth: list[BoolMatrix] = []
-    weights: dict[str, list[Weights]] = {"size": [], "location": []}
+    weights: list[dict[str, Weights]] = []
     for name, split in PARTS.items():
         # One after the other, since a file as it is read takes more than twice its size.
         path = annotations / f"instances_{name}.json"
@@ -57,26 +57,20 @@ def read(root: Path, classes: list[str] | None) -> Rows:
         official = official or categories
         _check_same(path, official, categories)
         columns = layout.choose(NAME, part.classes, classes)
-        labels = _labels(part)[:, columns]
+        labels = instances.truth(part)[:, columns]
         rows = _in_order(path, part, labels)
         paths += [f"{folders[name]}/{part.files[row]}" for row in rows]
         splits += [split] * len(rows)
         truth.append(labels[rows])
-        for bias, of_part in _weights(part, split).items():
-            weights[bias].append(of_part[np.ix_(rows, columns)])
+        of_part = instances.weights(part, annotated=split != "test")
+        weights.append({bias: of[np.ix_(rows, columns)] for bias, of in of_part.items()})
     image_ids = [PurePosixPath(path).stem for path in paths]
     layout.check_unique(annotations, image_ids)
     if classes is None:
         layout.compare_counts(NAME, splits, COUNTS)
     named = tuple(part.classes[column] for column in columns)
-    told = {bias: np.concatenate(of) for bias, of in weights.items() if len(of) == len(PARTS)}
-    return Rows(named, image_ids, splits, np.concatenate(truth), paths, weights=told)
-
-
-def _labels(part: Instances) -> BoolMatrix:
-    labels = np.zeros((len(part.files), len(part.classes)), dtype=np.bool_)
-    labels[part.rows, part.columns] = True
-    return labels
+    joined = instances.join(weights)
+    return Rows(named, image_ids, splits, np.concatenate(truth), paths, weights=joined)
 
 
 def _in_order(path: Path, part: Instances, labels: BoolMatrix) -> list[int]:
@@ -102,21 +96,6 @@ def _pictures(root: Path, place: str, part: str) -> str:
         layout.warn_of_missing_pictures(root / place / part, f"{part}.zip")
         return str(PurePosixPath(place) / part)
     return found
-
-
-def _weights(part: Instances, split: str) -> dict[str, Weights]:
-    """Return what the boxes allow for; nobody annotates test, so its rows are 0."""
-    shape = (len(part.files), len(part.classes))
-    if split == "test":
-        return {"size": np.zeros(shape, np.float32), "location": np.zeros(shape, np.float32)}
-    weights = {}
-    if not np.isnan(part.areas).any():
-        weights["size"] = boxes.by_size(part.rows, part.columns, part.areas, shape)
-    if not np.isnan(part.boxes).any() and not np.isnan(part.sizes[part.rows]).any():
-        weights["location"] = boxes.by_location(
-            part.rows, part.columns, part.boxes, part.sizes, shape[1]
-        )
-    return weights
 
 
 def _check_same(

@@ -5,9 +5,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline.datasets import boxes
+from pipeline.datasets import instances
 from pipeline.datasets.instances import Instances, read_instances
 from pipeline.datasets.rows import Rows
 from pipeline.errors import InputError, some
@@ -65,10 +64,10 @@ def read(params: CocoJsonParams, root: Path, classes: list[str] | None) -> Rows:
     splits = [split for split, part in parts.items() for _ in part.files]
     folder = PurePosixPath(params.images or ".")
     paths = [str(folder / name) for name in image_ids]
-    chosen = [_chosen(part, named) for part in parts.values()]
-    truth = np.concatenate([_truth(part) for part in chosen])
-    weights = _weights(dict(zip(parts, chosen, strict=True)))
-    return Rows(named, image_ids, splits, truth, paths, weights=weights)
+    chosen = {split: _chosen(part, named) for split, part in parts.items()}
+    truth = np.concatenate([instances.truth(part) for part in chosen.values()])
+    weights = [instances.weights(part, split != "test") for split, part in chosen.items()]
+    return Rows(named, image_ids, splits, truth, paths, weights=instances.join(weights))
 
 
 def _choose(there: tuple[str, ...], wanted: list[str] | None) -> tuple[str, ...]:
@@ -105,31 +104,3 @@ def _chosen(part: Instances, classes: tuple[str, ...]) -> Instances:
         areas=part.areas[keep],
         boxes=part.boxes[keep],
     )
-
-
-def _truth(part: Instances) -> npt.NDArray[np.bool_]:
-    truth = np.zeros((len(part.files), len(part.classes)), dtype=np.bool_)
-    truth[part.rows, part.columns] = True
-    return truth
-
-
-def _weights(parts: dict[str, Instances]) -> dict[str, boxes.Weights]:
-    """Return what the boxes allow for; nobody annotates test, so its rows are 0."""
-    weights: dict[str, list[boxes.Weights]] = {"size": [], "location": []}
-    for split, part in parts.items():
-        shape = (len(part.files), len(part.classes))
-        if split == "test":
-            for of_parts in weights.values():
-                of_parts.append(np.zeros(shape, np.float32))
-            continue
-        if not np.isnan(part.areas).any():
-            weights["size"].append(boxes.by_size(part.rows, part.columns, part.areas, shape))
-        if not np.isnan(part.boxes).any() and not np.isnan(part.sizes[part.rows]).any():
-            weights["location"].append(
-                boxes.by_location(part.rows, part.columns, part.boxes, part.sizes, shape[1])
-            )
-    return {
-        name: np.concatenate(of_parts)
-        for name, of_parts in weights.items()
-        if len(of_parts) == len(parts)
-    }

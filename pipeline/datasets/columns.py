@@ -4,12 +4,9 @@ The columns are image and labels, and where the observed labels are given observ
 observed_negatives.
 """
 
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from math import isnan
 from numbers import Integral
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -17,29 +14,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.arrays import BoolMatrix, Targets
+from pipeline.datasets import image_column
+from pipeline.datasets.parts import Part, place
 from pipeline.datasets.rows import Rows
 from pipeline.errors import InputError, one_line, some
 
 # Of a row: the names of its labels; None where they are not known.
 Names = list[str] | None
 LABELS = ("labels", "observed", "observed_negatives")
-
-
-@dataclass(frozen=True)
-class Part:
-    """A table, or one of several that belong together.
-
-    Attributes:
-        where: the file or folder, for messages.
-        frame: with a column image, and others of LABELS and image_id.
-        splits: the split of each row.
-        declared: the names that the numbers of a column of LABELS stand for.
-    """
-
-    where: str
-    frame: pd.DataFrame
-    splits: list[str]
-    declared: dict[str, tuple[str, ...]]
 
 
 def to_rows(parts: list[Part], classes: list[str] | None, given: bool) -> Rows:
@@ -61,7 +43,7 @@ def to_rows(parts: list[Part], classes: list[str] | None, given: bool) -> Rows:
     matrices = {name: _matrix(parts, name, lists[name], named, declared) for name in lists}
     known = np.array([names is not None for names in lists["labels"]], dtype=np.bool_)
     targets = _targets(parts, matrices, known, named) if given else None
-    image_ids, paths, pictures = _pictures(parts)
+    image_ids, paths, pictures = image_column.read(parts)
     splits = [split for part in parts for split in part.splits]
     return Rows(named, image_ids, splits, matrices["labels"], paths, pictures, known, targets)
 
@@ -93,15 +75,6 @@ def class_names(feature: Any) -> tuple[str, ...] | None:
     if isinstance(names, list) and all(isinstance(name, str) for name in names):
         return tuple(names)
     return None
-
-
-def _place(parts: list[Part], row: int) -> str:
-    """Say where a row of all parts is: the file and its own row number, from 1."""
-    for part in parts:
-        if row < len(part.frame):
-            return f"{part.where}: row {row + 1}"
-        row -= len(part.frame)
-    raise IndexError(row)
 
 
 # --- labels ----------------------------------------------------------------------------
@@ -199,7 +172,7 @@ def _matrix(
             elif declared is None or name not in declared:
                 what = "label" if column == "labels" else column
                 among = "in prepare.classes" if declared is None else "among the classes"
-                raise InputError(f"{_place(parts, row)}: {what} {name!r} is not {among}")
+                raise InputError(f"{place(parts, row)}: {what} {name!r} is not {among}")
     return matrix
 
 
@@ -220,68 +193,5 @@ def _targets(
         found = np.argwhere(wrong)
         if len(found):
             row, column = found[0]
-            raise InputError(f"{_place(parts, row)}: {classes[column]!r} {what}")
+            raise InputError(f"{place(parts, row)}: {classes[column]!r} {what}")
     return positive.astype(np.int8) - negative.astype(np.int8)
-
-
-# --- pictures --------------------------------------------------------------------------
-
-
-def _pictures(parts: list[Part]) -> tuple[list[str], list[str] | None, list[bytes] | None]:
-    """Return the image_ids, and the paths or the encoded pictures."""
-    images = [value for part in parts for value in part.frame["image"]]
-    encoded = [_encoded(value) for value in images]
-    if any(content is not None for content in encoded):
-        pictures = []
-        for row, content in enumerate(encoded):
-            if content is None:
-                raise InputError(
-                    f"{_place(parts, row)}: image has no bytes, those of other rows have"
-                )
-            pictures.append(content)
-        return _image_ids(parts, images), None, pictures
-    # The layout allows for pictures that lie outside: a path alone.
-    found = [value.get("path") if isinstance(value, dict) else value for value in images]
-    paths = [_posix(parts, row, value) for row, value in enumerate(found)]
-    _check_unique(parts[0].where, paths)
-    return paths, paths, None
-
-
-def _encoded(value: Any) -> bytes | None:
-    """Return the bytes of a picture in the layout of Hugging Face; None if it has none."""
-    content = value.get("bytes") if isinstance(value, dict) else value
-    return content if isinstance(content, bytes) else None
-
-
-def _image_ids(parts: list[Part], images: list[Any]) -> list[str]:
-    """Name pictures: by their paths, by a column image_id, or else by their row number."""
-    paths = [value.get("path") if isinstance(value, dict) else None for value in images]
-    if all(isinstance(path, str) and path for path in paths) and len(set(paths)) == len(paths):
-        return [str(path) for path in paths]
-    if all("image_id" in part.frame.columns for part in parts):
-        image_ids = [value for part in parts for value in part.frame["image_id"]]
-        for row, value in enumerate(image_ids):
-            if not isinstance(value, str | Integral) or value == "":
-                raise InputError(
-                    f"{_place(parts, row)}: image_id = {value!r}: should be a name or a number"
-                )
-        named = [str(value) for value in image_ids]
-        _check_unique(parts[0].where, named)
-        return named
-    width = len(str(len(images) - 1))
-    return [f"{row:0{width}d}" for row in range(len(images))]
-
-
-def _posix(parts: list[Part], row: int, value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        shown = repr(value)[:80]
-        raise InputError(f"{_place(parts, row)}: image = {shown}: should be a path")
-    return str(PurePosixPath(value))
-
-
-def _check_unique(where: str, names: Iterable[str]) -> None:
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise InputError(
-            f"{where}: {len(twice)} of the pictures are listed more than once: {some(twice)}"
-        )

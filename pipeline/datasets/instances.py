@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.arrays import RowNumbers
+from pipeline.arrays import BoolMatrix, RowNumbers
+from pipeline.datasets import boxes
+from pipeline.datasets.boxes import Weights
 from pipeline.datasets.json_file import read_object
 from pipeline.errors import InputError
 
@@ -92,6 +94,43 @@ def read_instances(path: Path, wanted_by: str) -> Instances:
         places[:, 0], places[:, 1],
         np.where(np.isnan(measured[:, 0]), of_boxes, measured[:, 0]), measured[:, 1:],
     )  # fmt: skip
+
+
+def truth(part: Instances) -> BoolMatrix:
+    """Return which classes each picture shows, one of a crowd, too: (N, C)."""
+    labels = np.zeros((len(part.files), len(part.classes)), dtype=np.bool_)
+    labels[part.rows, part.columns] = True
+    return labels
+
+
+def weights(part: Instances, annotated: bool) -> dict[str, Weights]:
+    """Return what the objects allow for of the weights "size" and "location", (N, C) each.
+
+    Args:
+        part: a file.
+        annotated: whether anybody annotates its pictures; nobody does those of test, so that
+            their rows are 0.
+    """
+    shape = (len(part.files), len(part.classes))
+    if not annotated:
+        return {"size": np.zeros(shape, np.float32), "location": np.zeros(shape, np.float32)}
+    found = {}
+    if not np.isnan(part.areas).any():
+        found["size"] = boxes.by_size(part.rows, part.columns, part.areas, shape)
+    if not np.isnan(part.boxes).any() and not np.isnan(part.sizes[part.rows]).any():
+        found["location"] = boxes.by_location(
+            part.rows, part.columns, part.boxes, part.sizes, shape[1]
+        )
+    return found
+
+
+def join(of_parts: list[dict[str, Weights]]) -> dict[str, Weights]:
+    """Put the weights of the parts of a source below each other, those that every part has."""
+    return {
+        bias: np.concatenate([found[bias] for found in of_parts])
+        for bias in of_parts[0]
+        if all(bias in found for found in of_parts)
+    }
 
 
 def _without_outlines(entry: dict[str, Any]) -> dict[str, Any]:

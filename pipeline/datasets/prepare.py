@@ -84,8 +84,8 @@ def prepare(params: PrepareParams) -> Prepared:
     """Read a source, split it, draw the observed labels, check that every picture decodes.
 
     Raises:
-        InputError: the source is not as it should be; a split is empty; a picture is
-            missing or cannot be decoded.
+        InputError: the source is not as it should be; a split is empty; a picture cannot be
+            decoded, or is missing (which without `verify_pictures` is a warning).
     """
     rows = _read_source(params)
     _check_classes(rows.classes, params.source)

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from pipeline.datasets import columns
-from pipeline.datasets.columns import Part
+from pipeline.datasets.parts import Part
 from pipeline.datasets.rows import Rows
 from pipeline.errors import InputError, one_line
 from pipeline.params import Params
