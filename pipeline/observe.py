@@ -131,7 +131,7 @@ def share_of_all(truth: BoolMatrix, fraction: float, seed: int) -> Targets:
     One permutation of the N * C entries, its first ones kept: with one seed, what is kept at
     20 % is kept at 50 %, too. A picture may keep all of its labels, or none.
 
-    Source: the setting (20, 50, 80 % of all labels) is that of Arroyo 2023's poster; its exact
+    Source: the setting (20, 50, 80 % of all labels) is that of Zhou et al. 2022 (poster); its exact
     draw is not established, this one is ours.
     """
     order = np.random.RandomState(seed).permutation(truth.size)
