@@ -34,7 +34,8 @@ $(INSTALLED): requirements.txt requirements-uv.txt
 	@echo "installing into $(VENV) (about 6 GB, most of it torch)"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.txt
-	@$(VENV)/bin/uv pip sync --quiet --require-hashes requirements.txt requirements-uv.txt
+	@# Compiled now: where byte code may not be written later, every start would compile it again.
+	@$(VENV)/bin/uv pip sync --quiet --compile-bytecode --require-hashes requirements.txt requirements-uv.txt
 	@touch $@
 
 ## lock: write requirements.txt anew from pyproject.toml
