@@ -76,14 +76,14 @@ def _run(out: Path, base: Values, changes: Values, tau: float | None) -> Values:
 
 def _measure(folder: Path, network: str) -> Values:
     """Return val and test mAP of a model, and the quality of the pseudo-labels it learned from."""
-    from pipeline import curves, gallery, models, tables
+    from pipeline import curves, gallery, model_file, tables
     from pipeline.metrics import mean_average_precision, pseudo_label_quality, ratio
     from pipeline.score import choose_device, predict
 
     os.environ["SPML_CACHE"] = str(folder.resolve().parent / "kept")
     index = tables.read_index(folder / "data" / "index.parquet")
     truth = tables.read_truth(folder / "data" / "truth.parquet")
-    model = models.load(folder / "data" / network / "model.safetensors")
+    model = model_file.load(folder / "data" / network / "model.safetensors")
     embedded = folder / "data" / "images.parquet"
     pictures = gallery.load(index, index.rows("test"), model.spec.input_size, embedded)
     fabric = choose_device("32")

@@ -4,14 +4,9 @@ Source: Kim et al. 2023, *Bridging the Gap between Model Explanations in Partial
 Multi-label Classification*, and the authors' code, which boosts in training and testing.
 """
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
-
-if TYPE_CHECKING:
-    from pipeline.models import Classifier
 
 
 class NoMapsError(Exception):
@@ -38,8 +33,13 @@ def boosted(head: nn.Module, maps: Tensor, factor: float) -> Tensor:
     return torch.where(activation > 0, factor * activation, activation).mean(dim=(2, 3))
 
 
-def find_maps(model: "Classifier") -> str:
+def find_maps(net: nn.Module, head: nn.Module, side: int) -> str:
     """Return which part of a network puts out the maps whose average its head is given.
+
+    Args:
+        net: the network.
+        head: its last layer.
+        side: of the pictures that it takes, in pixels.
 
     Raises:
         NoMapsError: there is none, or the head is not linear.
@@ -52,26 +52,25 @@ def find_maps(model: "Classifier") -> str:
             if isinstance(output, Tensor) and output.dim() == 4:
                 outputs[name] = output
 
-        hooks.append(model.net.get_submodule(name).register_forward_hook(hook))
+        hooks.append(net.get_submodule(name).register_forward_hook(hook))
 
     hooks: list[torch.utils.hooks.RemovableHandle] = []
-    for name, part in model.net.named_modules():
-        if name and part is not model.head:
+    for name, part in net.named_modules():
+        if name and part is not head:
             keep(name)
-    hooks.append(model.head.register_forward_pre_hook(lambda head, args: given.append(args[0])))
-    side = model.spec.input_size
+    hooks.append(head.register_forward_pre_hook(lambda part, args: given.append(args[0])))
     # Random numbers of its own: the weights that are drawn next should not depend on this.
     pictures = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
-    training = model.training
+    training = net.training
     with torch.inference_mode():
-        model.eval().net(pictures)
-    model.train(training)
+        net.eval()(pictures)
+    net.train(training)
     for hook in hooks:
         hook.remove()
-    names: list[str] = [name for name, _ in model.net.named_modules()]
+    names: list[str] = [name for name, _ in net.named_modules()]
     for name in names:  # the outermost part first
         maps = outputs.get(name)
-        if isinstance(model.head, nn.Linear) and maps is not None and given[0].dim() == 2:
+        if isinstance(head, nn.Linear) and maps is not None and given[0].dim() == 2:
             mean = maps.mean(dim=(2, 3))
             if mean.shape == given[0].shape and torch.allclose(mean, given[0], atol=1e-5):
                 return name

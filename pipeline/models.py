@@ -1,23 +1,20 @@
-"""Backbones by name, a head of C logits, and the model file.
+"""Backbones by name, and a head of C logits.
 
 A model carries what it needs to be used: classes, input size and the normalisation that
 belongs to its weights.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import torch
 import torchvision
 from pydantic import Field, field_validator
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pipeline import boost, files, parquet, weights
+from pipeline import boost, weights
 from pipeline.errors import InputError, one_line
 from pipeline.params import Params
 from pipeline.weights import RGB
@@ -84,7 +81,9 @@ class Classifier(nn.Module):
         self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
         self.net = _backbone(spec.backbone, len(spec.classes), spec.input_size)
         self.head_name = _find_head(self.net, len(spec.classes))
-        self.maps_name = "" if spec.boost_lu is None else boost.find_maps(self)
+        self.maps_name = ""
+        if spec.boost_lu is not None:
+            self.maps_name = boost.find_maps(self.net, self.head, spec.input_size)
 
     @property
     def head(self) -> nn.Module:
@@ -235,67 +234,3 @@ def _find_head(net: nn.Module, n_classes: int) -> str:
         if isinstance(module, nn.Conv2d) and module.out_channels == n_classes:
             return name
     raise AssertionError(f"{type(net).__name__} has no layer with {n_classes} outputs")
-
-
-# --- the model file --------------------------------------------------------------------
-
-
-def save(path: Path, model: Classifier) -> None:
-    """Write a model as safetensors; its spec is in the metadata."""
-    spec = model.spec
-    described = {
-        "schema_version": parquet.SCHEMA_VERSION,
-        "backbone": spec.backbone,
-        "classes": spec.classes,
-        "input_size": spec.input_size,
-        "mean": spec.mean,
-        "std": spec.std,
-        "boost_lu": spec.boost_lu,
-    }
-    # One key, since safetensors writes several in random order, and equal models should be
-    # equal files.
-    metadata = {"spml.spec": json.dumps(described, ensure_ascii=False)}
-    state = {key: value.cpu().contiguous() for key, value in model.state_dict().items()}
-    with files.replacing(path) as temporary:
-        save_file(state, temporary, metadata)
-
-
-def load(path: Path, expected: tuple[str, ...] | None = None) -> Classifier:
-    """Rebuild a model from its file alone, in evaluation mode.
-
-    Args:
-        path: the file.
-        expected: the classes that it should have; None takes any.
-
-    Raises:
-        InputError: the file is missing, was not written by `save`, or has other classes.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; run the stage that trains it first")
-    state, metadata = weights.read_safetensors(path)
-    if "spml.spec" not in metadata:
-        raise InputError(f"{path}: has no metadata 'spml.spec': not a model of this pipeline")
-    spec = _spec(path, metadata)
-    parquet.check_same_classes(path, spec.classes, expected)
-    model = Classifier(spec)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError:
-        raise InputError(
-            f"{path}: its weights do not fit its backbone {model.spec.backbone}"
-        ) from None
-    return model.to(memory_format=torch.channels_last).eval()
-
-
-def _spec(path: Path, metadata: dict[str, str]) -> Spec:
-    try:
-        described = json.loads(metadata["spml.spec"])
-        del described["schema_version"]
-        for key in ("classes", "mean", "std"):
-            described[key] = tuple(described[key])
-        return Spec(**described)
-    except (ValueError, LookupError, TypeError):
-        raise InputError(
-            f"{path}: metadata 'spml.spec' = {metadata['spml.spec'][:80]!r}: should describe a "
-            f"model, as the stage that trains it writes it"
-        ) from None

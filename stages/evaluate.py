@@ -3,7 +3,7 @@
 import click
 from pydantic import Field
 
-from pipeline import curves, gallery, models, report, tables
+from pipeline import curves, gallery, model_file, report, tables
 from pipeline.evaluate import evaluate
 from pipeline.params import Params, read_section
 from pipeline.score import choose_device, describe_device, predict
@@ -35,7 +35,7 @@ def main() -> None:
     histories, probs = {}, {}
     for name in ("teacher", "student"):
         histories[name] = curves.read(REPORTS / f"train_{name}")
-        model = models.load(DATA / name / "model.safetensors", index.classes)
+        model = model_file.load(DATA / name / "model.safetensors", index.classes)
         pictures = gallery.load(index, index.rows("test"), model.spec.input_size, EMBEDDED)
         probs[name] = predict(fabric, fabric.to_device(model), pictures, params.batch_size)
     if not fabric.is_global_zero:

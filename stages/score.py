@@ -3,7 +3,7 @@
 import click
 from pydantic import Field
 
-from pipeline import gallery, models, tables
+from pipeline import gallery, model_file, tables
 from pipeline.params import Params, read_section
 from pipeline.score import choose_device, describe_device, predict
 from pipeline.tables import Scores
@@ -22,7 +22,7 @@ def main() -> None:
     params = read_section(PARAMS, "score", ScoreParams)
     fabric = choose_device("32")
     index = tables.read_index(DATA / "index.parquet")
-    model = models.load(DATA / "teacher" / "model.safetensors", index.classes)
+    model = model_file.load(DATA / "teacher" / "model.safetensors", index.classes)
     rows = index.rows("train")
     pictures = gallery.load(index, rows, model.spec.input_size, DATA / "images.parquet")
     probs = predict(fabric, fabric.to_device(model), pictures, params.batch_size)

@@ -3,7 +3,7 @@
 import click
 import numpy as np
 
-from pipeline import curves, models, tables
+from pipeline import curves, model_file, tables
 from pipeline.losses.student import FullSupervision
 from pipeline.params import read_section
 from pipeline.train import TrainParams, train
@@ -27,7 +27,7 @@ def main() -> None:
     trained = train("train_student", params, index, targets, FullSupervision, embedded)
     if trained is None:
         return
-    models.save(DATA / "student" / "model.safetensors", trained.model)
+    model_file.save(DATA / "student" / "model.safetensors", trained.model)
     curves.write(REPORTS / "train_student", trained.history)
     click.echo(f"best epoch {trained.best.epoch}, val mAP {trained.best.val_mAP:.2f}")
 

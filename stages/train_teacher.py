@@ -4,7 +4,7 @@ from functools import partial
 
 import click
 
-from pipeline import curves, models, tables
+from pipeline import curves, model_file, tables
 from pipeline.losses import catalogue
 from pipeline.losses.catalogue import LossParams
 from pipeline.params import read_section
@@ -28,7 +28,7 @@ def main() -> None:
     trained = train("train_teacher", params, index, targets, make_loss, DATA / "images.parquet")
     if trained is None:
         return
-    models.save(DATA / "teacher" / "model.safetensors", trained.model)
+    model_file.save(DATA / "teacher" / "model.safetensors", trained.model)
     curves.write(REPORTS / "train_teacher", trained.history)
     click.echo(f"best epoch {trained.best.epoch}, val mAP {trained.best.val_mAP:.2f}")
 

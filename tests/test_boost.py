@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline import boost, models
+from pipeline import boost, model_file, models
 from pipeline.errors import InputError
 from pipeline.models import Classifier, ModelParams
 
@@ -72,8 +72,8 @@ def test_head_and_backbone_learn_through_a_boosted_head() -> None:
 
 def test_the_model_file_says_that_a_head_is_boosted(tmp_path: Path) -> None:
     model = build("mobilenet_v2", 5.0)
-    models.save(tmp_path / "model.safetensors", model)
-    loaded = models.load(tmp_path / "model.safetensors")
+    model_file.save(tmp_path / "model.safetensors", model)
+    loaded = model_file.load(tmp_path / "model.safetensors")
     assert loaded.spec.boost_lu == 5.0
     pictures = torch.rand(2, 3, 64, 64)
     torch.testing.assert_close(loaded(pictures), model(pictures))

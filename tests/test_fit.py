@@ -16,7 +16,7 @@ from PIL import Image
 from pydantic import ValidationError
 from torch import Tensor
 
-from pipeline import curves, fit, gallery, images, models, recipe, tables
+from pipeline import curves, fit, gallery, images, model_file, models, recipe, tables
 from pipeline.curves import Epoch
 from pipeline.errors import InputError
 from pipeline.losses.assume_negative import AN
@@ -512,7 +512,7 @@ def test_two_processes_train_one_model(
     index = tables.read_index(Path("data/index.parquet"))
     val = index.rows("val")
     fabric = choose_device("32")
-    model = fabric.setup_module(models.load(Path("data/teacher/model.safetensors")))
+    model = fabric.setup_module(model_file.load(Path("data/teacher/model.safetensors")))
     pictures = gallery.load(index, val, 24, Path("data/images.parquet"))
     probs = predict(fabric, model, pictures, 32)
     val_map = mean_average_precision(index.labels[val], probs)

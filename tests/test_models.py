@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pipeline import models, weights
+from pipeline import model_file, models, weights
 from pipeline.errors import InputError
 from pipeline.models import Classifier, ModelParams, Spec
 from pipeline.weights import CENTRED, IMAGENET
@@ -221,8 +221,8 @@ def test_weights_of_a_mnasnet_load_and_its_model_file_too(tmp_path: Path) -> Non
     save_file(net.state_dict(), tmp_path / "w.safetensors")
     model = models.build(params("mnasnet0_5", tmp_path / "w.safetensors"), CLASSES)
     assert_backbone_is(model, net)
-    models.save(tmp_path / "model.safetensors", model)
-    assert_backbone_is(models.load(tmp_path / "model.safetensors"), net)
+    model_file.save(tmp_path / "model.safetensors", model)
+    assert_backbone_is(model_file.load(tmp_path / "model.safetensors"), net)
 
 
 def test_weights_of_a_densenet_may_have_the_names_of_old_files(tmp_path: Path) -> None:
@@ -456,8 +456,8 @@ def test_a_model_file_is_enough_to_use_the_model(backbone: str, tmp_path: Path) 
     model.train()(pictures(4))  # moves the batch norm's statistics
     model.eval()
     path = tmp_path / "deep" / "model.safetensors"
-    models.save(path, model)
-    again = models.load(path)
+    model_file.save(path, model)
+    again = model_file.load(path)
     with torch.inference_mode():
         assert torch.equal(again(pictures()), model(pictures()))
     assert again.spec == model.spec
@@ -470,16 +470,16 @@ def test_equal_models_are_equal_files(tmp_path: Path) -> None:
     model = models.build(params(), CLASSES)
     contents = set()
     for _ in range(5):
-        models.save(path, model)
+        model_file.save(path, model)
         contents.add(path.read_bytes())
-        model = models.load(path)
+        model = model_file.load(path)
     assert len(contents) == 1
 
 
 def test_our_own_model_file_gives_its_weights_and_its_normalisation(tmp_path: Path) -> None:
     spec = Spec("small_cnn", ("a", "b", "c", "d"), 64, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     donor = Classifier(spec)
-    models.save(tmp_path / "model.safetensors", donor)
+    model_file.save(tmp_path / "model.safetensors", donor)
     model = models.build(params(weights=tmp_path / "model.safetensors"), CLASSES)
     assert_backbone_is(model, donor.net)
     assert model.spec == Spec("small_cnn", CLASSES, 32, spec.mean, spec.std)
@@ -488,7 +488,7 @@ def test_our_own_model_file_gives_its_weights_and_its_normalisation(tmp_path: Pa
 def test_a_missing_model_names_the_stage_to_run(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     with pytest.raises(InputError) as caught:
-        models.load(path)
+        model_file.load(path)
     assert str(caught.value) == f"{path}: no such file; run the stage that trains it first"
 
 
@@ -496,17 +496,17 @@ def test_a_file_that_is_no_model_of_ours_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"not at all")
     with pytest.raises(InputError, match=r"model.safetensors: cannot be read as safetensors: "):
-        models.load(path)
+        model_file.load(path)
     save_file({"a": torch.zeros(1)}, path)
     with pytest.raises(InputError, match=r"has no metadata 'spml.spec': not a model of this"):
-        models.load(path)
+        model_file.load(path)
 
 
 def test_a_model_file_with_other_weights_than_it_says_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     model = classifier("small_cnn", 3)
     model.spec = Spec("small_cnn", ("a", "b"), 32, *CENTRED)
-    models.save(path, model)
+    model_file.save(path, model)
     with pytest.raises(InputError) as caught:
-        models.load(path)
+        model_file.load(path)
     assert str(caught.value) == f"{path}: its weights do not fit its backbone small_cnn"
