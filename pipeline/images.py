@@ -7,6 +7,7 @@ import errno
 import hashlib
 import io
 import logging
+import math
 import os
 import stat
 from collections.abc import Callable, Iterable, Sequence
@@ -131,7 +132,7 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
 
 
 def inspect(paths: list[str], verify: bool) -> tuple[npt.NDArray[np.int64], list[str | None]]:
-    """Look at every picture file, in parallel.
+    """Look at every picture file, in parallel; log how many there are, and of what sizes.
 
     Without `verify` an index can be made before the pictures are there: those that are missing
     are told as a warning.
@@ -149,13 +150,14 @@ def inspect(paths: list[str], verify: bool) -> tuple[npt.NDArray[np.int64], list
             up to ten are named, with the count.
     """
     root = root_of(paths, "the source")
+    sides: list[tuple[int, int]] = []
 
     def look(path: str) -> tuple[int, str | None, str | None]:
         try:
             if not verify:
                 return _size(root / path), None, None
             encoded = (root / path).read_bytes()
-            decode(encoded)
+            sides.append(decode(encoded).size)
             return len(encoded), hashlib.sha256(encoded).hexdigest(), None
         except FileNotFoundError:
             return -1, None, f"{path} (no such file)" if verify else None
@@ -176,7 +178,14 @@ def inspect(paths: list[str], verify: bool) -> tuple[npt.NDArray[np.int64], list
             "%s: %s of %s pictures are not there: %s",
             root, f"{len(absent):,}", f"{len(paths):,}", some(absent),
         )  # fmt: skip
-    return np.array([size for size, _, _ in looked], np.int64), [sha for _, sha, _ in looked]
+    sizes = np.array([size for size, _, _ in looked], np.int64)
+    if verify and sides:
+        smallest, largest = (by(sides, key=math.prod) for by in (min, max))
+        log.info(
+            "all %s picture files decode: %.1f MB, from %d x %d to %d x %d pixels",
+            f"{len(paths):,}", sizes.sum() / 1e6, *smallest, *largest,
+        )  # fmt: skip
+    return sizes, [sha for _, sha, _ in looked]
 
 
 def _size(path: Path) -> int:

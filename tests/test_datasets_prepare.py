@@ -581,6 +581,7 @@ def test_given_observed_labels_stand_and_the_truth_holds_what_is_known(
     write_given(root, [None] * 13 + LABELS[13:])  # of val the last alone
     output = run_stage("prepare").output
     assert output.startswith(
+        "all 20 picture files decode: 0.0 MB, from 8 x 8 to 8 x 8 pixels\n"
         "10 train, 4 val, 6 test pictures, 4 classes, 1.00 observed positives a picture (train); "
         "the complete labels of 10 training pictures are unknown\n"
     )

@@ -291,6 +291,16 @@ def test_files_are_told_by_size_and_hash(root: Path) -> None:
     assert (told[0].tolist(), told[1]) == (sizes.tolist(), sha256)
 
 
+def test_what_was_verified_is_told(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (root / "a.png").write_bytes(plain(1, (30, 4)))
+    (root / "b.png").write_bytes(plain(2, (9, 9)))
+    with caplog.at_level("INFO", "pipeline"):
+        images.inspect(["a.png", "b.png"], verify=True)
+    assert caplog.messages == [
+        "all 2 picture files decode: 0.0 MB, from 9 x 9 to 30 x 4 pixels",
+    ]
+
+
 def test_files_that_are_not_verified_are_not_read(root: Path) -> None:
     (root / "a.png").write_bytes(b"not a picture")
     sizes, sha256 = images.inspect(["a.png"], verify=False)
