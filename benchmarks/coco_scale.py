@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 from ruamel.yaml import YAML
 
-from benchmarks import runs
+from experiments import runs
 from pipeline import tables
 from pipeline.arrays import BoolMatrix, Probs
 from pipeline.evaluate import evaluate

@@ -16,8 +16,8 @@ import click
 import pandas as pd
 from tqdm import tqdm
 
-from benchmarks import runs
-from benchmarks.runs import Values, spread
+from experiments import runs
+from experiments.runs import Values, spread
 
 AN: Values = {"train_teacher.loss": "an"}
 

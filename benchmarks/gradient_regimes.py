@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from ruamel.yaml import YAML
 
-from pipeline.figures import STYLE
+from pipeline.figures.canvas import STYLE
 from pipeline.losses import catalogue
 from pipeline.losses.catalogue import LossParams
 from pipeline.losses.form import Task

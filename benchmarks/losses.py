@@ -22,8 +22,8 @@ import pandas as pd
 from ruamel.yaml import YAML
 from tqdm import tqdm
 
-from benchmarks import runs
-from benchmarks.runs import Values, spread
+from experiments import runs
+from experiments.runs import Values, spread
 
 ORACLES: dict[str, Values] = {"bce": runs.FULL_LABELS, "iun": runs.IUN}
 # In the order of the poster of Zhou et al. 2022, then those that are not on it.

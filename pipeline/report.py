@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import figures, files, gallery
+from pipeline import files, gallery
 from pipeline.arrays import BoolMatrix, Probs
 from pipeline.evaluate import Evaluation
+from pipeline.figures import run
 from pipeline.tables import Index, PseudoLabels
 
 ON_CONTACT_SHEET = 24
@@ -62,15 +63,15 @@ def write(
         (temporary / "metrics.json").write_text(metrics + "\n", encoding="utf-8")
         files.write_csv(temporary / "per_class.csv", evaluation.per_class)
         (temporary / "index.html").write_text(page(evaluation), encoding="utf-8")
-        figures.curves(temporary / "curves.png", histories)
-        figures.average_precision_per_class(
+        run.curves(temporary / "curves.png", histories)
+        run.average_precision_per_class(
             temporary / "per_class_ap.png",
             index.classes,
             evaluation.teacher_aps,
             evaluation.student_aps,
         )
         rows = index.rows("train")
-        figures.score_histograms(
+        run.score_histograms(
             temporary / "score_histograms.png",
             probs,
             truth,
@@ -81,7 +82,7 @@ def write(
         # Evenly spaced rows: the same pictures at every tau, so that two sheets compare.
         n_shown = min(ON_CONTACT_SHEET, len(rows))
         shown = np.linspace(0, len(rows) - 1, n_shown).astype(np.int64)
-        figures.contact_sheet(
+        run.contact_sheet(
             temporary / "contact_sheet.png",
             gallery.load(index, rows[shown], CONTACT_SIZE, embedded),
             index.classes,

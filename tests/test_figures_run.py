@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import figures
+from pipeline.figures import canvas, run
 
 HOSTILE = (
     "$x$",
@@ -57,7 +57,7 @@ def sheet(path: Path, n: int, classes: tuple[str, ...] = HOSTILE, size: int = 40
     observed = np.zeros((n, len(classes)), bool)
     observed[np.arange(n), rng.randint(len(classes), size=n)] = True
     pictures = rng.randint(0, 256, (n, size, size, 3)).astype(np.uint8)
-    figures.contact_sheet(path, pictures, classes, truth | observed, observed, labels | observed)
+    run.contact_sheet(path, pictures, classes, truth | observed, observed, labels | observed)
 
 
 def scores(n_classes: int = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -71,12 +71,12 @@ def scores(n_classes: int = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("n_epochs", [1, 60], ids=str)
 def test_curves_show_both_models(n_epochs: int, tmp_path: Path) -> None:
-    figures.curves(tmp_path / "a.png", histories(n_epochs))
+    run.curves(tmp_path / "a.png", histories(n_epochs))
     pixels = drawn(tmp_path / "a.png")
     # Right of the first of three plots, where its best epochs are not marked.
     rest = pixels[: int(pixels.shape[0] * 0.8), pixels.shape[1] // 3 :]
-    assert has_colour(rest, figures.TEACHER)
-    assert has_colour(rest, figures.STUDENT)
+    assert has_colour(rest, canvas.TEACHER)
+    assert has_colour(rest, canvas.STUDENT)
 
 
 # --- average precision -----------------------------------------------------------------
@@ -85,20 +85,20 @@ def test_curves_show_both_models(n_epochs: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("n_classes", [1, 40, 312], ids=str)
 def test_average_precision_is_drawn_of_up_to_40_classes(n_classes: int, tmp_path: Path) -> None:
     classes = tuple(f"class {number}" for number in range(n_classes))
-    figures.average_precision_per_class(tmp_path / "a.png", classes, *aps(n_classes))
+    run.average_precision_per_class(tmp_path / "a.png", classes, *aps(n_classes))
     pixels = drawn(tmp_path / "a.png")
-    assert has_colour(pixels, figures.TEACHER)
-    assert has_colour(pixels, figures.STUDENT)
+    assert has_colour(pixels, canvas.TEACHER)
+    assert has_colour(pixels, canvas.STUDENT)
     assert len(pixels) == pytest.approx(150 * (1.6 + 0.3 * min(n_classes, 40)), abs=2)
 
 
 def test_classes_without_average_precision_are_left_out(tmp_path: Path) -> None:
     teacher, student = aps(8)
     teacher[2] = student[2] = np.nan
-    figures.average_precision_per_class(tmp_path / "a.png", HOSTILE, teacher, student)
+    run.average_precision_per_class(tmp_path / "a.png", HOSTILE, teacher, student)
     assert len(drawn(tmp_path / "a.png")) == pytest.approx(150 * (1.6 + 0.3 * 7), abs=2)
     nothing = np.full(8, np.nan)
-    figures.average_precision_per_class(tmp_path / "b.png", HOSTILE, nothing, nothing)
+    run.average_precision_per_class(tmp_path / "b.png", HOSTILE, nothing, nothing)
     drawn(tmp_path / "b.png")
 
 
@@ -107,15 +107,15 @@ def test_classes_without_average_precision_are_left_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tau", [0.0, 0.999], ids=str)
 def test_histograms_show_present_absent_and_tau(tau: float, tmp_path: Path) -> None:
-    figures.score_histograms(tmp_path / "a.png", *scores(), tau)
+    run.score_histograms(tmp_path / "a.png", *scores(), tau)
     pixels = drawn(tmp_path / "a.png")
-    assert has_colour(pixels, figures.POSITIVE)
-    assert has_colour(pixels, figures.NEGATIVE)
+    assert has_colour(pixels, canvas.POSITIVE)
+    assert has_colour(pixels, canvas.NEGATIVE)
 
 
 def test_the_ticks_of_the_log_scale_are_plain_numbers(tmp_path: Path) -> None:
     # "$\\mathdefault{10^{3}}$", which switching mathematics off left there, took a third.
-    figures.score_histograms(tmp_path / "a.png", *scores(), 0.3)
+    run.score_histograms(tmp_path / "a.png", *scores(), 0.3)
     pixels = drawn(tmp_path / "a.png")
     dark = (pixels.max(axis=2) < 60).mean(axis=0)
     axis = np.flatnonzero(dark > 0.6)[0]
@@ -129,7 +129,7 @@ def test_histograms_of_nothing_are_drawn_all_the_same(case: str, tmp_path: Path)
         unobserved[:] = False
     else:
         truth[:] = case == "no negatives"
-    figures.score_histograms(tmp_path / "a.png", probs, truth, unobserved, 0.5)
+    run.score_histograms(tmp_path / "a.png", probs, truth, unobserved, 0.5)
     drawn(tmp_path / "a.png")
 
 
@@ -142,7 +142,7 @@ def test_a_contact_sheet_grows_by_rows_of_six(n: int, tmp_path: Path) -> None:
     pixels = drawn(tmp_path / "a.png")
     row_height = (len(pixels) - 60) / -(-n // 6)
     assert row_height == pytest.approx(451, abs=3)
-    for colour in (figures.OBSERVED, figures.RIGHT, figures.WRONG):
+    for colour in (canvas.OBSERVED, canvas.RIGHT, canvas.WRONG):
         assert has_colour(pixels, colour)
 
 
@@ -158,7 +158,7 @@ def test_pictures_are_shown_in_their_colours(tmp_path: Path) -> None:
     picture = np.zeros((1, 160, 160, 3), np.uint8)
     picture[:] = (200, 30, 90)
     nothing = np.zeros((1, 2), bool)
-    figures.contact_sheet(tmp_path / "a.png", picture, ("a", "b"), nothing, nothing, nothing)
+    run.contact_sheet(tmp_path / "a.png", picture, ("a", "b"), nothing, nothing, nothing)
     pixels = drawn(tmp_path / "a.png")
     shown = (pixels == (200, 30, 90)).all(axis=2)
     assert shown.sum() == pytest.approx(300 * 300, rel=0.02)  # 2 inches at 150 dpi
@@ -167,9 +167,9 @@ def test_pictures_are_shown_in_their_colours(tmp_path: Path) -> None:
 # --- all -------------------------------------------------------------------------------
 
 DRAW: dict[str, Callable[[Path], Any]] = {
-    "curves": lambda path: figures.curves(path, histories(3)),
-    "average precision": lambda path: figures.average_precision_per_class(path, HOSTILE, *aps(8)),
-    "histograms": lambda path: figures.score_histograms(path, *scores(), 0.3),
+    "curves": lambda path: run.curves(path, histories(3)),
+    "average precision": lambda path: run.average_precision_per_class(path, HOSTILE, *aps(8)),
+    "histograms": lambda path: run.score_histograms(path, *scores(), 0.3),
     "contact sheet": lambda path: sheet(path, 3),
 }
 every_figure = pytest.mark.parametrize("draw", DRAW.values(), ids=DRAW)
@@ -200,7 +200,7 @@ def test_the_style_is_not_left_behind(draw: Callable[[Path], Any], tmp_path: Pat
     ],
 )
 def test_names_become_one_short_line(name: str, shown: str) -> None:
-    assert figures._short(name, 10) == shown
+    assert canvas.short(name, 10) == shown
 
 
 # --- what is not known -------------------------------------------------------------------
@@ -209,10 +209,10 @@ def test_names_become_one_short_line(name: str, shown: str) -> None:
 @pytest.mark.parametrize("n_known", [0, 100, 200], ids=["none", "half", "all"])
 def test_histograms_tell_pictures_without_truth_apart(n_known: int, tmp_path: Path) -> None:
     known = np.arange(200) < n_known
-    figures.score_histograms(tmp_path / "a.png", *scores(), 0.5, known)
+    run.score_histograms(tmp_path / "a.png", *scores(), 0.5, known)
     pixels = drawn(tmp_path / "a.png")
-    assert has_colour(pixels, figures.UNKNOWN) == (n_known < 200)
-    assert has_colour(pixels, figures.POSITIVE) == (n_known > 0)
+    assert has_colour(pixels, canvas.UNKNOWN) == (n_known < 200)
+    assert has_colour(pixels, canvas.POSITIVE) == (n_known > 0)
 
 
 @pytest.mark.parametrize("n_known", [0, 1, 3], ids=["none", "one", "all"])
@@ -225,8 +225,8 @@ def test_a_contact_sheet_judges_no_label_whose_truth_is_unknown(
     known = np.arange(3) < n_known
     nothing = np.zeros((3, 2), bool)
     path = tmp_path / "a.png"
-    figures.contact_sheet(path, pictures, ("cat", "dog"), truth, nothing, labels, known)
+    run.contact_sheet(path, pictures, ("cat", "dog"), truth, nothing, labels, known)
     pixels = drawn(path)
-    assert has_colour(pixels, figures.ADDED) == (n_known < 3)
-    for colour in (figures.RIGHT, figures.WRONG):
+    assert has_colour(pixels, canvas.ADDED) == (n_known < 3)
+    for colour in (canvas.RIGHT, canvas.WRONG):
         assert has_colour(pixels, colour) == (n_known > 0)

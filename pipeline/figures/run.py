@@ -1,45 +1,27 @@
-"""Everything drawn. Colours are Okabe and Ito's, told apart by the colour-blind, too."""
+"""The figures of a run: curves, average precision by class, scores, a contact sheet."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 
 from pipeline.arrays import BoolMatrix, Pictures, Probs
+from pipeline.figures.canvas import (
+    ADDED,
+    MISSED,
+    NEGATIVE,
+    OBSERVED,
+    POSITIVE,
+    RIGHT,
+    STUDENT,
+    TEACHER,
+    UNKNOWN,
+    WRONG,
+    canvas,
+    short,
+)
 
-TEACHER, STUDENT = "#0072B2", "#D55E00"
-POSITIVE, NEGATIVE, UNKNOWN = "#009E73", "#999999", "#CC79A7"
-OBSERVED, RIGHT, WRONG, MISSED, ADDED = "#000000", "#00664B", "#B34700", "#5F5F5F", "#8C3A68"
 MOST_CLASSES = 40
-STYLE: Any = {
-    "font.size": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#E6E6E6",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "savefig.dpi": 150,
-    # A class may be called "$5".
-    "text.parse_math": False,
-}
-
-
-@contextmanager
-def _figure(
-    path: Path, width: float, height: float, layout: Literal["constrained"] | None = "constrained"
-) -> Iterator[Figure]:
-    """Give a figure of some inches; it is written to `path` when the block ends."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout=layout)
-        yield figure
-        # Without this matplotlib writes its version into the file.
-        figure.savefig(path, metadata={"Software": None})
 
 
 def curves(path: Path, histories: dict[str, dict[str, list[float]]]) -> None:
@@ -50,7 +32,7 @@ def curves(path: Path, histories: dict[str, dict[str, list[float]]]) -> None:
         histories: for "teacher" and "student" the curves "val_mAP" and "loss".
     """
     colours = {"teacher": TEACHER, "student": STUDENT}
-    with _figure(path, 11, 4) as figure:
+    with canvas(path, width=11, height=4) as figure:
         axes = figure.subplots(1, 3)
         for name, history in histories.items():
             epochs = np.arange(1, len(history["val_mAP"]) + 1)
@@ -86,13 +68,13 @@ def average_precision_per_class(
     title = "test AP by class, the largest gain on top"
     if len(known) > len(shown):
         title = f"test AP of the {len(shown)} of {len(known)} classes that differ most"
-    with _figure(path, 8, 1.6 + 0.3 * len(shown)) as figure:
+    with canvas(path, width=8, height=1.6 + 0.3 * len(shown)) as figure:
         axis = figure.subplots()
         places = np.arange(len(shown))
         axis.hlines(places, teacher[shown], student[shown], color="#BBBBBB", linewidth=3)
         axis.plot(teacher[shown], places, "o", color=TEACHER, label="teacher")
         axis.plot(student[shown], places, "D", color=STUDENT, label="student")
-        axis.set_yticks(places, [_short(classes[row], 40) for row in shown])
+        axis.set_yticks(places, [short(classes[row], 40) for row in shown])
         # Points need no zero: the axis begins at the ten below the lowest.
         lowest = float(min(teacher[shown].min(), student[shown].min())) if len(shown) else 0.0
         axis.set(xlabel="average precision (%)", title=title, xlim=(lowest // 10 * 10 - 2, 102))
@@ -121,7 +103,7 @@ def score_histograms(
     """
     told = np.ones((len(probs), 1), np.bool_) if known is None else known[:, None]
     bins = np.linspace(0, 1, 51).tolist()
-    with _figure(path, 7, 4) as figure:
+    with canvas(path, width=7, height=4) as figure:
         axis = figure.subplots()
         groups = (
             ("truly absent", probs[unobserved & ~truth & told], NEGATIVE, told.any()),
@@ -182,7 +164,7 @@ def contact_sheet(
     side, line_height, top = 2.0, 0.19, 0.4
     cell_width, cell_height = side + 0.12, side + 0.25 + line_height * len(lines)
     width, height = columns * cell_width, top + -(-len(pictures) // columns) * cell_height
-    with _figure(path, width, height, layout=None) as figure:
+    with canvas(path, width=width, height=height, layout=None) as figure:
         for line, (sign, meaning, colour, _) in enumerate(lines):
             figure.text((0.1 + 1.5 * line) / width, 1 - 0.28 / height, f"{sign}  {meaning}",
                         color=colour)  # fmt: skip
@@ -198,13 +180,7 @@ def contact_sheet(
             for line, (sign, _, colour, group) in enumerate(lines):
                 names = ", ".join(classes[column] for column in np.flatnonzero(group[row]))
                 axis.text(
-                    0, side + 0.05 + line_height * line, f"{sign} {_short(names or '–', 24)}",
+                    0, side + 0.05 + line_height * line, f"{sign} {short(names or '–', 24)}",
                     color=colour, fontsize=9, verticalalignment="top", clip_on=True,
                     alpha=1.0 if names else 0.35,
                 )  # fmt: skip
-
-
-def _short(name: str, most: int) -> str:
-    """Return a name on one line of at most so many characters."""
-    name = " ".join(name.split())
-    return name if len(name) <= most else name[: most - 1] + "…"

@@ -1,0 +1,1 @@
+"""Many runs: the stages in folders that are kept, swept and compared."""

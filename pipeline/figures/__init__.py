@@ -1,0 +1,1 @@
+"""Everything drawn: a module per occasion, canvas.py for what they share."""

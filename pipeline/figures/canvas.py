@@ -1,0 +1,59 @@
+"""What all figures share: style, colours, and how a file of them is written.
+
+Colours are Okabe and Ito's, told apart by the colour-blind, too.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+TEACHER, STUDENT = "#0072B2", "#D55E00"
+POSITIVE, NEGATIVE, UNKNOWN = "#009E73", "#999999", "#CC79A7"
+OBSERVED, RIGHT, WRONG, MISSED, ADDED = "#000000", "#00664B", "#B34700", "#5F5F5F", "#8C3A68"
+STYLE: Any = {
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E6E6E6",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "savefig.dpi": 150,
+    # A class may be called "$5".
+    "text.parse_math": False,
+    # The names of parts of an SVG follow from its content, not from chance.
+    "svg.hashsalt": "spml",
+}
+# Without these matplotlib writes its version, or the time, into the file.
+METADATA: dict[str, dict[str, str | None]] = {
+    ".png": {"Software": None},
+    ".svg": {"Creator": None, "Date": None},
+}
+
+
+@contextmanager
+def canvas(
+    *paths: Path,
+    width: float,
+    height: float,
+    layout: Literal["constrained"] | None = "constrained",
+) -> Iterator[Figure]:
+    """Give a figure of some inches; it is written to each of `paths` when the block ends.
+
+    The suffix of a path, .png or .svg, says what is written. Equal figures give equal bytes.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout=layout)
+        yield figure
+        for path in paths:
+            figure.savefig(path, metadata=METADATA[path.suffix])
+
+
+def short(name: str, most: int) -> str:
+    """Return a name on one line of at most so many characters."""
+    name = " ".join(name.split())
+    return name if len(name) <= most else name[: most - 1] + "…"
