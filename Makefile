@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
-.PHONY: repro test lint lock install clean
+.PHONY: repro sweep test lint lock install clean
 
 ## repro: run the pipeline with DVC; only what changed runs
 repro: $(INSTALLED)
@@ -16,6 +16,10 @@ repro: $(INSTALLED)
 	@dvc metrics show
 	@echo "look at:  reports/evaluate/index.html   numbers and figures"
 	@echo "          data/pseudo_labels.parquet    the labels the student learned from"
+
+## sweep: a student for each tau and seed of params.yaml's sweep section; goes on where it was stopped
+sweep: $(INSTALLED)
+	@python -m experiments.sweep
 
 ## test: run the tests
 test: $(INSTALLED)

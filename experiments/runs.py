@@ -1,4 +1,8 @@
-"""What the benchmarks share: changed params, stages run in folders that are kept, the oracles."""
+"""Stages run in folders that are kept, each named by all that its content depends on.
+
+Such a folder looks as the project's own does after `dvc repro`: params.yaml, data/, reports/.
+It is there as a whole or not at all, so what was killed or stopped is simply called again.
+"""
 
 import hashlib
 import io
@@ -8,17 +12,21 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import click
 import pandas as pd
 from ruamel.yaml import YAML
+
+from pipeline.errors import InputError
 
 ROOT = Path(__file__).parent.parent
 Values = dict[str, Any]
 
 FULL_LABELS: Values = {
+    "prepare.observe.process": "uniform",
     "prepare.observe.num_pos": "all",
     "prepare.observe.num_neg": "all",
     "train_teacher.loss": "bce",
@@ -50,42 +58,69 @@ def name_of(*what: Any) -> str:
 
 
 def stages(out: Path, values: Values, names: list[str], before: Path | None) -> Path:
-    """Run stages in a folder named by all that their result depends on; return the folder."""
-    needed = {stage: values[stage] for stage in names}
-    name = f"{names[0]}-{name_of(needed, before.name if before else None)}"
-    folder = out / name
+    """Run stages in a folder below `out`, unless that was done before; return the folder.
+
+    Args:
+        out: where the folders are kept, and with them, in `kept`, decoded pictures and what a
+            training that was killed goes on from.
+        values: all of params.yaml.
+        names: the stages, in their order; "measure" may follow a "train_teacher".
+        before: the folder that holds what the first of them read; None before `prepare`.
+
+    Raises:
+        InputError: a stage failed; its log stays.
+    """
+    graph = [_stage(name) for name in names]
+    made = {path for stage in graph for path in stage["outs"]}
+    read_ = sorted({path for stage in graph for path in stage["data"]} - made)
+    code = sorted({path for stage in graph for path in stage["code"]})
+    identity = name_of(
+        {stage["params"]: values[stage["params"]] for stage in graph},
+        {path: digest(ROOT / path) for path in code},
+        {path: digest(before / path) for path in read_} if before else {},
+        version("torch"),
+    )
+    folder = out / f"{names[-1]}-{identity}"
     if folder.exists():
         return folder
-    partial = out / f"{name}.partial"
+    partial = out / f"{folder.name}.{os.getpid()}.partial"
     shutil.rmtree(partial, ignore_errors=True)
-    if before:
-        shutil.copytree(before / "data", partial / "data", copy_function=os.link)
-    else:
-        partial.mkdir(parents=True)
+    partial.mkdir(parents=True)
+    for path in read_ if before else []:
+        assert before is not None
+        _link(before / path, partial / path)
     buffer = io.StringIO()
     YAML().dump(values, buffer)
-    (partial / "params.yaml").write_text(buffer.getvalue())
+    (partial / "params.yaml").write_text(buffer.getvalue(), encoding="utf-8")
     seconds = {}
-    for stage in names:
+    for name, stage in zip(names, graph, strict=True):
         started = time.perf_counter()
-        _call(partial, stage, out)
-        seconds[stage] = round(time.perf_counter() - started, 1)
+        _call(partial, name, stage["module"], out)
+        seconds[name] = round(time.perf_counter() - started, 1)
     (partial / "seconds.json").write_text(json.dumps(seconds))
     partial.rename(folder)
     return folder
 
 
-def _call(folder: Path, stage: str, out: Path) -> None:
-    """Run a stage as a command, its output kept in a log."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "SPML_CACHE": str(out.resolve() / "kept")}
-    with (folder / f"{stage}.log").open("w") as log:
-        command = [sys.executable, "-m", f"stages.{stage}"]
-        done = subprocess.run(
-            command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT, check=False
-        )
-    if done.returncode:
-        said = (folder / f"{stage}.log").read_text().strip().splitlines()
-        raise click.ClickException(f"{folder}: {stage} failed: {said[-1] if said else ''}")
+def forget_partial(out: Path) -> None:
+    """Remove what killed runs left; call it while no other run writes below `out`."""
+    for folder in out.glob("*.partial"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file, or of a folder's files and their names.
+
+    Raises:
+        InputError: it is not there.
+    """
+    if path.is_dir():
+        return name_of({file.name: digest(file) for file in sorted(path.iterdir())})
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run `dvc repro` first") from None
 
 
 def spread(values: "pd.Series[float]") -> str:
@@ -93,3 +128,66 @@ def spread(values: "pd.Series[float]") -> str:
     if len(values) == 1:
         return f"{values.iloc[0]:.2f}"
     return f"{values.mean():.2f} ± {values.std(ddof=1):.2f}"
+
+
+@cache
+def _graph() -> Values:
+    """Return the stages of dvc.yaml: its lists of code are exact, so a name follows from them."""
+    graph: Values = {}
+    for name, stage in read(ROOT / "dvc.yaml")["stages"].items():
+        graph[name] = {
+            "module": f"stages.{name}",
+            "params": name,
+            "code": [path for path in stage["deps"] if path.endswith(".py")],
+            "data": [path for path in stage["deps"] if not path.endswith(".py")],
+            "outs": stage["outs"],
+        }
+    teacher = graph["train_teacher"]
+    graph["measure"] = {
+        "module": "experiments.measure",
+        "params": "evaluate",
+        "code": [*graph["evaluate"]["code"], "experiments/measure.py"],
+        "data": ["data/index.parquet", "data/images.parquet", "data/truth.parquet"]
+        + teacher["outs"],
+        "outs": ["reports/measure"],
+    }
+    return graph
+
+
+def _stage(name: str) -> Values:
+    stage: Values = _graph()[name]
+    return stage
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a file or folder a second name; stages replace files and never write into them."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target)
+        return
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)
+
+
+def _call(folder: Path, name: str, module: str, out: Path) -> None:
+    """Run a stage as a command, its output kept in a log."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "SPML_CACHE": str(out.resolve() / "kept")}
+    if root := os.environ.get("SPML_DATA_ROOT"):
+        environment["SPML_DATA_ROOT"] = str(Path(root).resolve())
+    command = [sys.executable, "-m", "experiments.child", module]
+    log = folder / f"{name}.log"
+    with (
+        log.open("w") as file,
+        # The pipe is never written to: its end tells the child that this process is gone.
+        subprocess.Popen(
+            command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=file,
+            stderr=subprocess.STDOUT,
+        ) as child,
+    ):  # fmt: skip
+        code = child.wait()
+    if code:
+        said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        last = said[-1].removeprefix("Error: ") if said else f"exit code {code}"
+        raise InputError(f"{name}: {last} (all it said: {log})")

@@ -73,9 +73,9 @@ def test_the_library_imports_no_stage_and_no_stage_another(imports: grimp.Import
             assert not imported.startswith("stages."), f"{module} imports {imported}"
 
 
-def test_params_yaml_has_a_section_per_stage() -> None:
+def test_params_yaml_has_a_section_per_stage_and_one_for_the_sweep() -> None:
     params = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
-    assert list(params) == STAGES
+    assert list(params) == [*STAGES, "sweep"]
 
 
 @pytest.fixture(scope="module")

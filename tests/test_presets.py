@@ -8,6 +8,7 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
+from experiments.sweep import SweepParams
 from pipeline.datasets.prepare import PrepareParams
 from pipeline.losses import catalogue
 from pipeline.losses.form import Task
@@ -27,6 +28,7 @@ SECTIONS: dict[str, type[Params]] = {
     "pseudo_label": PseudoLabelParams,
     "train_student": TrainStudentParams,
     "evaluate": EvaluateParams,
+    "sweep": SweepParams,
 }
 PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
 FILES = [ROOT / "params.yaml", *PRESETS]

@@ -1,0 +1,42 @@
+"""measure: index, truth, teacher -> reports/measure/metrics.json; a teacher without a student.
+
+python -m experiments.measure, in a folder that `train_teacher` ran in. The references of a
+sweep (AN, all labels known) have no student, so `evaluate` is not for them.
+"""
+
+import json
+
+import click
+
+from pipeline import curves, files, gallery, model_file, tables
+from pipeline.metrics import mean_average_precision
+from pipeline.params import read_section
+from pipeline.score import choose_device, predict
+from stages import DATA, PARAMS, REPORTS, Stage
+from stages.evaluate import EvaluateParams
+
+
+@click.command(cls=Stage)
+def main() -> None:
+    """Write val and test mAP of the teacher."""
+    params = read_section(PARAMS, "evaluate", EvaluateParams)
+    fabric = choose_device("32")
+    index = tables.read_index(DATA / "index.parquet")
+    truth = tables.read_truth(DATA / "truth.parquet", index.classes)
+    model = model_file.load(DATA / "teacher" / "model.safetensors", index.classes)
+    rows, size = index.rows("test"), model.spec.input_size
+    pictures = gallery.load(index, rows, size, DATA / "images.parquet")
+    probs = predict(fabric, fabric.to_device(model), pictures, params.batch_size)
+    if not fabric.is_global_zero:
+        return
+    metrics = {
+        "teacher.val_mAP": max(curves.read(REPORTS / "train_teacher")["val_mAP"]),
+        "teacher.mAP": mean_average_precision(truth.of(index, "test"), probs),
+    }
+    with files.replacing(REPORTS / "measure") as folder:
+        folder.mkdir()
+        (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,255 @@
+"""Sweep tau: one teacher, one scoring, a student for each tau and seed.
+
+    python -m experiments.sweep [--taus 0.3,0.5] [--seeds 0,1,2]
+
+Each run is kept as a folder of its own below .cache/sweep, named by all that it depends on:
+what was stopped goes on where it was, and another tau or seed costs its own runs alone.
+"""
+
+import json
+import subprocess
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import click
+import filelock
+import numpy as np
+import pandas as pd
+from pydantic import Field, field_validator
+from tqdm import tqdm
+
+from experiments import runs
+from experiments.runs import Values, spread
+from pipeline import files, gallery
+from pipeline.errors import InputError
+from pipeline.figures.sweep import Sweep, draw
+from pipeline.params import Params, read_section
+from stages import PARAMS, REPORTS, Stage
+
+STUDENT = ["pseudo_label", "train_student", "evaluate"]
+COLUMNS = ("val_mAP", "test_mAP", "positives_per_image", "precision", "recall")
+
+
+class SweepParams(Params):
+    """`sweep`: what to run."""
+
+    taus: list[Annotated[float, Field(ge=0, lt=1)]] = Field(min_length=1)
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+    references: list[Literal["an", "full_labels"]]
+
+    @field_validator("taus", "seeds")
+    @classmethod
+    def _distinct(cls, values: list[float]) -> list[float]:
+        if len(set(values)) < len(values):
+            raise ValueError("should name each value once")
+        return sorted(values)
+
+
+@click.command(cls=Stage)
+@click.option("--taus", help="thresholds, as 0.3,0.5; params.yaml's without it")
+@click.option("--seeds", help="of the students' and references' training, as 0,1,2; the same")
+@click.option("--repro/--no-repro", default=True, help="first bring data/scores.parquet up to date")
+def main(taus: str | None, seeds: str | None, repro: bool) -> None:
+    """Train a student for each tau and seed, and write reports/sweep/."""
+    params = _params(taus, seeds)
+    if repro:
+        _repro()
+    out = gallery.cache_folder() / "sweep"
+    out.mkdir(parents=True, exist_ok=True)
+    with _alone(out):
+        runs.forget_partial(out)
+        rows, failed = _all(_planned(out, params))
+    if rows:
+        results = pd.DataFrame(rows)
+        folder = REPORTS / "sweep"
+        write(folder, results)
+        click.echo((folder / "table.md").read_text(encoding="utf-8"))
+        click.echo(f"figures and results.csv: {folder}; each run's own files: {out}")
+    if failed:
+        raise InputError("; ".join(failed))
+
+
+def _params(taus: str | None, seeds: str | None) -> SweepParams:
+    """Read the section of params.yaml; options replace its values."""
+    params = read_section(PARAMS, "sweep", SweepParams)
+    changes: Values = {}
+    for key, given, kind in (("taus", taus, float), ("seeds", seeds, int)):
+        if given is not None:
+            try:
+                changes[key] = [kind(value) for value in given.split(",")]
+            except ValueError:
+                raise InputError(f"--{key} {given!r}: should be numbers, as 0,1,2") from None
+    for key, value in changes.items():
+        try:
+            params = SweepParams.model_validate(params.model_dump() | {key: value})
+        except ValueError:
+            raise InputError(
+                f"--{key} {value}: should be different numbers, taus from 0 to below 1, "
+                f"seeds from 0"
+            ) from None
+    return params
+
+
+def _repro() -> None:
+    """Let DVC make what the students start from: at most one teacher and one scoring."""
+    try:
+        code = subprocess.run(["dvc", "repro", "score"], check=False).returncode
+    except FileNotFoundError:
+        raise InputError(
+            "dvc: no such command; activate .venv, or take data/ as it is with --no-repro"
+        ) from None
+    if code:
+        raise InputError("`dvc repro score` failed; what it said is above")
+
+
+def _alone(out: Path) -> filelock.FileLock:
+    lock = filelock.FileLock(out / ".lock", blocking=False)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise InputError(f"{out}: another sweep is running here") from None
+    return lock
+
+
+Run = tuple[str, float | None, int, Callable[[], Values]]
+
+
+def _planned(out: Path, params: SweepParams) -> list[Run]:
+    """Return the runs: method, tau, seed, and what runs it; seed by seed, so that each is whole."""
+    base = runs.read(PARAMS)
+    planned: list[Run] = []
+    for seed in params.seeds:
+        for tau in params.taus:
+            changes = {"pseudo_label.tau": tau, "train_student.seed": seed}
+            values = runs.changed(base, changes)
+            planned.append(("student", tau, seed, partial(_student, out, values)))
+        for name in params.references:
+            changes = {"an": {"train_teacher.loss": "an"}, "full_labels": runs.FULL_LABELS}[name]
+            values = runs.changed(base, changes | {"train_teacher.seed": seed})
+            planned.append((name, None, seed, partial(_reference, out, values)))
+    return planned
+
+
+def _all(planned: list[Run]) -> tuple[list[Values], list[str]]:
+    """Run what is not there yet; return a row per run, and what went wrong."""
+    rows: list[Values] = []
+    failed = []
+    bar = tqdm(planned, "runs")
+    for method, tau, seed, run in bar:
+        name = f"{method}, seed {seed}" if tau is None else f"{method}, tau {tau:g}, seed {seed}"
+        bar.set_postfix_str(name)
+        try:
+            measured = run()
+        except InputError as error:
+            failed.append(f"{name}: {error}")
+            continue
+        rows.append({"method": method, "tau": tau, "seed": seed} | measured)
+    return rows, failed
+
+
+def _student(out: Path, values: Values) -> Values:
+    """Label, train and evaluate in a folder that is kept."""
+    folder = runs.stages(out, values, STUDENT, Path())
+    metrics = json.loads((folder / "reports" / "evaluate" / "metrics.json").read_text())
+    return {
+        "val_mAP": metrics["student.val_mAP"],
+        "test_mAP": metrics["student.mAP"],
+        "positives_per_image": metrics["pseudo_labels.positives_per_image"],
+        "precision": metrics.get("pseudo_labels.precision"),
+        "recall": metrics.get("pseudo_labels.recall"),
+        "teacher_val_mAP": metrics["teacher.val_mAP"],
+        "teacher_mAP": metrics["teacher.mAP"],
+        "true_positives_per_image": metrics.get("truth.positives_per_image"),
+        "seconds": sum(json.loads((folder / "seconds.json").read_text()).values()),
+    }
+
+
+def _reference(out: Path, values: Values) -> Values:
+    """Train and measure a teacher that stands beside the sweep as a line."""
+    prepared = runs.stages(out, values, ["prepare"], None)
+    folder = runs.stages(out, values, ["train_teacher", "measure"], prepared)
+    metrics = json.loads((folder / "reports" / "measure" / "metrics.json").read_text())
+    return {"val_mAP": metrics["teacher.val_mAP"], "test_mAP": metrics["teacher.mAP"]}
+
+
+def write(folder: Path, results: pd.DataFrame) -> None:
+    """Write results.csv, seconds.csv, table.md and the figures, as a whole or not at all.
+
+    Args:
+        folder: where to.
+        results: a row per run, as `_all` returns them.
+    """
+    students = results[results["method"] == "student"]
+    if students.empty:
+        raise InputError("not one student ended well; there is nothing to draw")
+    shared = students.iloc[0]
+    teacher = {"val_mAP": shared["teacher_val_mAP"], "test_mAP": shared["teacher_mAP"]}
+    truth = {"positives_per_image": shared["true_positives_per_image"]}
+    beside = pd.DataFrame([{"method": "teacher"} | teacher, {"method": "truth"} | truth])
+    columns = ["method", "tau", "seed", *COLUMNS]
+    tidy = pd.concat([results, beside]).reindex(columns=columns)
+    tidy["seed"] = tidy["seed"].astype("Int64")
+    summary = students.groupby("tau")[list(COLUMNS)].agg(["mean", "std"])
+    summary.columns = ["_".join(names) for names in summary.columns]
+    with files.replacing(folder) as temporary:
+        temporary.mkdir()
+        tidy.to_csv(temporary / "results.csv", index=False)
+        summary.to_csv(temporary / "by_tau.csv")
+        students[["tau", "seed", "seconds"]].to_csv(temporary / "seconds.csv", index=False)
+        (temporary / "table.md").write_text(table(tidy), encoding="utf-8")
+        draw(temporary, _drawn(tidy))
+
+
+def table(tidy: pd.DataFrame) -> str:
+    """Return results.csv as Markdown: mean and standard deviation over seeds."""
+    names = {
+        "student": "student, tau {:g}",
+        "teacher": "teacher",
+        "an": "AN",
+        "full_labels": "all labels known (oracle)",
+        "truth": "truth",
+    }
+    lines = [
+        "| | " + " | ".join(name.replace("_", " ") for name in COLUMNS) + " |",
+        "|---" * (len(COLUMNS) + 1) + "|",
+    ]
+    best = chosen(tidy)
+    for method, name in names.items():
+        for tau, group in tidy[tidy["method"] == method].groupby("tau", dropna=False):
+            mark = " **(chosen by val)**" if method == "student" and tau == best else ""
+            known = [group[column].dropna() for column in COLUMNS]
+            cells = [spread(values) if len(values) else "" for values in known]
+            lines.append("| " + " | ".join([name.format(tau) + mark, *cells]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def chosen(tidy: pd.DataFrame) -> float:
+    """Return the tau of the highest mean val mAP."""
+    students = tidy[tidy["method"] == "student"]
+    best: float = students.groupby("tau")["val_mAP"].mean().idxmax()  # type: ignore[assignment]
+    return best
+
+
+def _drawn(tidy: pd.DataFrame) -> Sweep:
+    """Return what the figures show; of seeds those that every tau has, so that means compare."""
+    students = tidy[tidy["method"] == "student"]
+    by_seed = {name: students.pivot(index="tau", columns="seed", values=name) for name in COLUMNS}
+    whole = by_seed["test_mAP"].notna().all(axis=0)
+    if not whole.any():  # no seed has every tau yet
+        taus = by_seed["test_mAP"].notna().sum(axis=1)
+        raise InputError(f"no seed has a run of every tau; runs by tau: {taus.to_dict()}")
+    truth = tidy[tidy["method"] == "truth"]["positives_per_image"].dropna()
+    methods = tidy[~tidy["method"].isin(["student", "truth"])].groupby("method")
+    return Sweep(
+        taus=by_seed["test_mAP"].index.tolist(),
+        values={name: table.loc[:, whole].to_numpy(np.float64) for name, table in by_seed.items()},
+        references={str(name): group["test_mAP"].tolist() for name, group in methods},
+        true_positives_per_image=float(truth.iloc[0]) if len(truth) else None,
+        chosen=chosen(tidy),
+    )
+
+
+if __name__ == "__main__":
+    main()

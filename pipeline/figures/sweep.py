@@ -1,0 +1,120 @@
+"""The figures of a sweep over tau: what it does to the student, and to the labels."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+
+from pipeline.figures.canvas import MISSED, POSITIVE, STUDENT, TEACHER, UNKNOWN, canvas
+
+# A line across the figure, by what it stands for: colour, dashes, name.
+LINES = {
+    "full_labels": ("#000000", "-", "all labels known (oracle)"),
+    "teacher": (TEACHER, "--", "its teacher"),
+    "an": (UNKNOWN, "-.", "AN, unknown taken as absent"),
+}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What the figures show: T thresholds by R seeds.
+
+    Attributes:
+        taus: (T,) ascending.
+        values: (T, R) by name: "test_mAP" and "val_mAP" of the student in percent,
+            "positives_per_image", "precision", "recall"; NaN for what is not known.
+        references: by name of LINES, the test mAP of each seed, in percent.
+        true_positives_per_image: of the complete labels; None where these are not known.
+        chosen: the tau that val prefers.
+    """
+
+    taus: Sequence[float]
+    values: Mapping[str, npt.NDArray[np.float64]]
+    references: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    true_positives_per_image: float | None = None
+    chosen: float | None = None
+
+
+def draw(folder: Path, sweep: Sweep) -> list[str]:
+    """Draw each figure as PNG and SVG, and all of them as one; return their names."""
+    drawn = {name: panel for name, panel in PANELS.items() if _has(sweep, name)}
+    for name, panel in drawn.items():
+        paths = (folder / f"{name}.png", folder / f"{name}.svg")
+        with canvas(*paths, width=7, height=4.6) as figure:
+            panel(figure.subplots(), sweep)
+            figure.legend(loc="outside lower center", ncols=2)
+    rows = -(-len(drawn) // 2)
+    with canvas(folder / "sweep.png", folder / "sweep.svg", width=13, height=4.6 * rows) as figure:
+        parts = figure.subfigures(rows, 2, squeeze=False).ravel()
+        for part, panel in zip(parts, drawn.values(), strict=False):
+            panel(part.subplots(), sweep)
+            part.legend(loc="outside lower center", ncols=2)
+    return ["sweep", *drawn]
+
+
+def _has(sweep: Sweep, name: str) -> bool:
+    """Precision and recall need the complete labels of the training pictures."""
+    return name != "quality" or not np.isnan(sweep.values["precision"]).all()
+
+
+def _test_map(axis: Axes, sweep: Sweep) -> None:
+    for name, (colour, dashes, label) in LINES.items():
+        if name in sweep.references:
+            values = np.asarray(sweep.references[name])
+            said = f"{label}: {values.mean():.1f}"
+            axis.axhline(values.mean(), color=colour, linestyle=dashes, label=said, zorder=1)
+            if len(values) > 1:
+                low, high = values.mean() - values.std(ddof=1), values.mean() + values.std(ddof=1)
+                axis.axhspan(low, high, color=colour, alpha=0.08, linewidth=0)
+    _curve(axis, sweep, "test_mAP", STUDENT, "o-", "student")
+    _finish(axis, sweep, "test mAP (%)", "the student on test")
+
+
+def _val_map(axis: Axes, sweep: Sweep) -> None:
+    _curve(axis, sweep, "val_mAP", STUDENT, "o-", "student, best epoch")
+    _finish(axis, sweep, "val mAP (%)", "what tau is chosen by: the student on val")
+
+
+def _positives(axis: Axes, sweep: Sweep) -> None:
+    if sweep.true_positives_per_image is not None:
+        label = f"truth: {sweep.true_positives_per_image:.2f}"
+        axis.axhline(sweep.true_positives_per_image, color=POSITIVE, linestyle="--", label=label)
+    _curve(axis, sweep, "positives_per_image", "#000000", "s-", "pseudo-labels")
+    axis.set_ylim(bottom=0)
+    _finish(axis, sweep, "positives per image", "how many labels a picture gets")
+
+
+def _quality(axis: Axes, sweep: Sweep) -> None:
+    _curve(axis, sweep, "precision", TEACHER, "o-", "precision: added labels that are right")
+    _curve(axis, sweep, "recall", STUDENT, "s--", "recall: hidden labels that are found")
+    axis.set_ylim(-0.02, 1.02)
+    _finish(axis, sweep, "share", "how right the added labels are")
+
+
+PANELS: dict[str, Callable[[Axes, Sweep], None]] = {
+    "test_mAP": _test_map,
+    "val_mAP": _val_map,
+    "positives": _positives,
+    "quality": _quality,
+}
+
+
+def _curve(axis: Axes, sweep: Sweep, name: str, colour: str, style: str, label: str) -> None:
+    """Draw the mean over seeds, and a band of one standard deviation where there are several."""
+    values = sweep.values[name]
+    mean = values.mean(axis=1)
+    axis.plot(sweep.taus, mean, style, color=colour, label=label, zorder=3)
+    if values.shape[1] > 1:
+        deviation = values.std(axis=1, ddof=1)
+        band = (sweep.taus, mean - deviation, mean + deviation)
+        axis.fill_between(*band, color=colour, alpha=0.2, linewidth=0)
+
+
+def _finish(axis: Axes, sweep: Sweep, ylabel: str, title: str) -> None:
+    if sweep.chosen is not None:
+        label = f"tau that val chooses: {sweep.chosen:g}"
+        axis.axvline(sweep.chosen, color=MISSED, linestyle=":", linewidth=2, label=label)
+    axis.set(xlabel="tau (threshold on the teacher's probability)", ylabel=ylabel, title=title)
