@@ -17,9 +17,9 @@ repro: $(INSTALLED)
 	@echo "look at:  reports/evaluate/index.html   numbers and figures"
 	@echo "          data/pseudo_labels.parquet    the labels the student learned from"
 
-## sweep: a student for each tau and seed of params.yaml's sweep section; goes on where it was stopped
+## sweep: a student for each tau and seed of params.yaml; SWEEP="--jobs 2" gives options
 sweep: $(INSTALLED)
-	@python -m experiments.sweep
+	@python -m experiments.sweep $(SWEEP)
 
 ## test: run the tests
 test: $(INSTALLED)

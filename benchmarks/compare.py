@@ -9,7 +9,6 @@ chosen by the mean val mAP of the students; test mAP is reported, never looked a
 """
 
 import json
-import os
 from pathlib import Path
 
 import click
@@ -60,50 +59,29 @@ def main(params: Path, seeds: str, taus: str, iun: bool, out: Path) -> None:
 def _run(out: Path, base: Values, changes: Values, tau: float | None) -> Values:
     """Run teacher, and student if there is a tau; stages that are shared run once."""
     values = runs.changed(base, changes)
-    prepared = runs.stages(out, values, ["prepare"], None)
+    prepared = runs.stages(out, values, ["prepare"])
+    if tau is None:
+        folder = runs.stages(out, values, ["train_teacher", "measure"], prepared)
+        metrics = _metrics(folder / "reports" / "measure")
+        return {"val_mAP": metrics["teacher.val_mAP"], "test_mAP": metrics["teacher.mAP"]}
     teacher = runs.stages(out, values, ["train_teacher", "score"], prepared)
-    folder, network = teacher, "teacher"
-    if tau is not None:
-        folder = runs.stages(out, values, ["pseudo_label", "train_student"], teacher)
-        network = "student"
-    kept = folder / f"{network}.json"
-    if not kept.exists():
-        kept.write_text(json.dumps(_measure(folder, network)))
-    seconds = json.loads((folder / "seconds.json").read_text())
-    measured: Values = json.loads(kept.read_text())
-    return measured | {f"{stage}_s": s for stage, s in seconds.items()}
-
-
-def _measure(folder: Path, network: str) -> Values:
-    """Return val and test mAP of a model, and the quality of the pseudo-labels it learned from."""
-    from pipeline import curves, gallery, model_file, tables
-    from pipeline.metrics import mean_average_precision, pseudo_label_quality, ratio
-    from pipeline.score import choose_device, predict
-
-    os.environ["SPML_CACHE"] = str(folder.resolve().parent / "kept")
-    index = tables.read_index(folder / "data" / "index.parquet")
-    truth = tables.read_truth(folder / "data" / "truth.parquet")
-    model = model_file.load(folder / "data" / network / "model.safetensors")
-    embedded = folder / "data" / "images.parquet"
-    pictures = gallery.load(index, index.rows("test"), model.spec.input_size, embedded)
-    fabric = choose_device("32")
-    probs = predict(fabric, fabric.to_device(model), pictures, 256)
-    history = curves.read(folder / "reports" / f"train_{network}")
-    measured: Values = {
-        "val_mAP": max(history["val_mAP"]),
-        "test_mAP": mean_average_precision(truth.of(index, "test"), probs),
+    # The student's stages read what prepare made, too.
+    folder = runs.stages(
+        out, values, ["pseudo_label", "train_student", "evaluate"], teacher, prepared
+    )
+    metrics = _metrics(folder / "reports" / "evaluate")
+    return {
+        "val_mAP": metrics["student.val_mAP"],
+        "test_mAP": metrics["student.mAP"],
+        "precision": metrics.get("pseudo_labels.precision"),
+        "recall": metrics.get("pseudo_labels.recall"),
+        "positives_per_image": metrics["pseudo_labels.positives_per_image"],
     }
-    if network == "student":
-        pseudo = tables.read_pseudo_labels(folder / "data" / "pseudo_labels.parquet")
-        targets = index.targets[index.rows("train")]
-        counts = pseudo_label_quality(pseudo.labels, targets, truth.of(index, "train"))
-        total = {name: int(count.sum()) for name, count in counts.items()}
-        measured |= {
-            "precision": ratio(total["right"], total["added"]),
-            "recall": ratio(total["right"], total["hidden"]),
-            "positives_per_image": float(pseudo.labels.sum(axis=1).mean()),
-        }
-    return measured
+
+
+def _metrics(folder: Path) -> Values:
+    metrics: Values = json.loads((folder / "metrics.json").read_text())
+    return metrics
 
 
 def _table(results: pd.DataFrame) -> str:

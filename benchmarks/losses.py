@@ -74,7 +74,7 @@ def _all(out: Path, planned: list[tuple[str, int, float, Values]], jobs: int) ->
     """Do what is not done yet, several at a time; return a row for each."""
     out.mkdir(parents=True, exist_ok=True)
     for *_, values in planned:  # a few folders at most, and not in two processes at once
-        runs.stages(out, values, ["prepare"], None)
+        runs.stages(out, values, ["prepare"])
     threads = max((os.cpu_count() or 1) // jobs, 1)
     rows = []
     with ProcessPoolExecutor(jobs, get_context("spawn"), _start, (threads,)) as pool:
@@ -118,8 +118,7 @@ def _measure(out: Path, values: Values) -> Values:
     from pipeline.train import train
     from stages.train_teacher import TrainTeacherParams
 
-    os.environ["SPML_CACHE"] = str(out.resolve() / "kept")
-    data = runs.stages(out, values, ["prepare"], None) / "data"
+    data = runs.stages(out, values, ["prepare"]) / "data"
     params = TrainTeacherParams.model_validate(values["train_teacher"])
     index, embedded = tables.read_index(data / "index.parquet"), data / "images.parquet"
     targets = index.targets[index.rows("train")]

@@ -12,18 +12,23 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import defaultdict
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import pandas as pd
 from ruamel.yaml import YAML
 
+from pipeline import gallery
 from pipeline.errors import InputError
 
 ROOT = Path(__file__).parent.parent
 Values = dict[str, Any]
+_LOCKS: defaultdict[Path, Lock] = defaultdict(Lock)
 
 FULL_LABELS: Values = {
     "prepare.observe.process": "uniform",
@@ -57,49 +62,69 @@ def name_of(*what: Any) -> str:
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def stages(out: Path, values: Values, names: list[str], before: Path | None) -> Path:
+def stages(
+    out: Path, values: Values, names: list[str], *before: Path, threads: int | None = None
+) -> Path:
     """Run stages in a folder below `out`, unless that was done before; return the folder.
 
+    Threads may call it at the same time; of those that want the same folder one does the work.
+
     Args:
-        out: where the folders are kept, and with them, in `kept`, decoded pictures and what a
-            training that was killed goes on from.
+        out: where the folders are kept. (What a training that was killed goes on from, and
+            decoded pictures, are in the cache folder, as with any stage.)
         values: all of params.yaml.
         names: the stages, in their order; "measure" may follow a "train_teacher".
-        before: the folder that holds what the first of them read; None before `prepare`.
+        before: folders that hold what the stages read and none of them makes; the first that
+            has it counts.
+        threads: how many the stages may use; None: as many as they like. Sums in another order
+            may change the last decimals of a result.
 
     Raises:
         InputError: a stage failed; its log stays.
     """
     graph = [_stage(name) for name in names]
-    made = {path for stage in graph for path in stage["outs"]}
-    read_ = sorted({path for stage in graph for path in stage["data"]} - made)
+    read_ = {path: _find(path, before) for path in _inputs(names)}
     code = sorted({path for stage in graph for path in stage["code"]})
     identity = name_of(
         {stage["params"]: values[stage["params"]] for stage in graph},
         {path: digest(ROOT / path) for path in code},
-        {path: digest(before / path) for path in read_} if before else {},
+        {path: digest(source) for path, source in read_.items()},
         version("torch"),
     )
     folder = out / f"{names[-1]}-{identity}"
-    if folder.exists():
-        return folder
-    partial = out / f"{folder.name}.{os.getpid()}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    for path in read_ if before else []:
-        assert before is not None
-        _link(before / path, partial / path)
+    with _LOCKS[folder]:
+        if not folder.exists():
+            partial = out / f"{folder.name}.{os.getpid()}.partial"
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            for path, source in read_.items():
+                _link(source, partial / path)
+            _run(partial, values, names, threads)
+            partial.rename(folder)
+    return folder
+
+
+def _run(folder: Path, values: Values, names: list[str], threads: int | None) -> None:
+    """Run stages where what they read is; write their params and seconds beside it."""
     buffer = io.StringIO()
     YAML().dump(values, buffer)
-    (partial / "params.yaml").write_text(buffer.getvalue(), encoding="utf-8")
+    (folder / "params.yaml").write_text(buffer.getvalue(), encoding="utf-8")
     seconds = {}
-    for name, stage in zip(names, graph, strict=True):
+    for name in names:
         started = time.perf_counter()
-        _call(partial, name, stage["module"], out)
+        _call(folder, name, threads)
         seconds[name] = round(time.perf_counter() - started, 1)
-    (partial / "seconds.json").write_text(json.dumps(seconds))
-    partial.rename(folder)
-    return folder
+    (folder / "seconds.json").write_text(json.dumps(seconds))
+
+
+def check_inputs(names: list[str], *before: Path) -> None:
+    """Check that what `stages` would read is there.
+
+    Raises:
+        InputError: a file is not.
+    """
+    for path in _inputs(names):
+        _find(path, before)
 
 
 def forget_partial(out: Path) -> None:
@@ -109,18 +134,11 @@ def forget_partial(out: Path) -> None:
 
 
 def digest(path: Path) -> str:
-    """Return the SHA-256 of a file, or of a folder's files and their names.
-
-    Raises:
-        InputError: it is not there.
-    """
+    """Return the SHA-256 of a file, or of a folder's files and their names."""
     if path.is_dir():
         return name_of({file.name: digest(file) for file in sorted(path.iterdir())})
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run `dvc repro` first") from None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def spread(values: "pd.Series[float]") -> str:
@@ -159,6 +177,20 @@ def _stage(name: str) -> Values:
     return stage
 
 
+def _inputs(names: list[str]) -> list[str]:
+    """Return what stages read that none of them makes."""
+    made = {path for name in names for path in _stage(name)["outs"]}
+    return sorted({path for name in names for path in _stage(name)["data"]} - made)
+
+
+def _find(path: str, before: Sequence[Path]) -> Path:
+    """Return where a file or folder is."""
+    for folder in before:
+        if (folder / path).exists():
+            return folder / path
+    raise InputError(f"{path}: no such file; run `dvc repro` first")
+
+
 def _link(source: Path, target: Path) -> None:
     """Give a file or folder a second name; stages replace files and never write into them."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -171,12 +203,15 @@ def _link(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
 
 
-def _call(folder: Path, name: str, module: str, out: Path) -> None:
+def _call(folder: Path, name: str, threads: int | None) -> None:
     """Run a stage as a command, its output kept in a log."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "SPML_CACHE": str(out.resolve() / "kept")}
+    kept = str(gallery.cache_folder().resolve())
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "SPML_CACHE": kept}
     if root := os.environ.get("SPML_DATA_ROOT"):
         environment["SPML_DATA_ROOT"] = str(Path(root).resolve())
-    command = [sys.executable, "-m", "experiments.child", module]
+    if threads:
+        environment["OMP_NUM_THREADS"] = str(threads)
+    command = [sys.executable, "-m", "experiments.child", _stage(name)["module"]]
     log = folder / f"{name}.log"
     with (
         log.open("w") as file,

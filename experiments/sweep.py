@@ -7,8 +7,10 @@ what was stopped goes on where it was, and another tau or seed costs its own run
 """
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,7 +25,7 @@ from tqdm import tqdm
 from experiments import runs
 from experiments.runs import Values, spread
 from pipeline import files, gallery
-from pipeline.errors import InputError
+from pipeline.errors import InputError, some
 from pipeline.figures.sweep import Sweep, draw
 from pipeline.params import Params, read_section
 from stages import PARAMS, REPORTS, Stage
@@ -50,25 +52,32 @@ class SweepParams(Params):
 @click.command(cls=Stage)
 @click.option("--taus", help="thresholds, as 0.3,0.5; params.yaml's without it")
 @click.option("--seeds", help="of the students' and references' training, as 0,1,2; the same")
+@click.option(
+    "--jobs",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="runs at a time, which share the cores",
+)
 @click.option("--repro/--no-repro", default=True, help="first bring data/scores.parquet up to date")
-def main(taus: str | None, seeds: str | None, repro: bool) -> None:
+def main(taus: str | None, seeds: str | None, jobs: int, repro: bool) -> None:
     """Train a student for each tau and seed, and write reports/sweep/."""
     params = _params(taus, seeds)
     if repro:
         _repro()
+    runs.check_inputs(STUDENT, Path())
     out = gallery.cache_folder() / "sweep"
     out.mkdir(parents=True, exist_ok=True)
     with _alone(out):
         runs.forget_partial(out)
-        rows, failed = _all(_planned(out, params))
-    if rows:
-        results = pd.DataFrame(rows)
+        rows, failed = _all(_planned(out, params, jobs), jobs)
+    if any(row["method"] == "student" for row in rows):
         folder = REPORTS / "sweep"
-        write(folder, results)
+        write(folder, pd.DataFrame(rows))
         click.echo((folder / "table.md").read_text(encoding="utf-8"))
         click.echo(f"figures and results.csv: {folder}; each run's own files: {out}")
     if failed:
-        raise InputError("; ".join(failed))
+        raise InputError(f"{len(failed)} runs failed: {some(failed, 3)}")
 
 
 def _params(taus: str | None, seeds: str | None) -> SweepParams:
@@ -116,42 +125,50 @@ def _alone(out: Path) -> filelock.FileLock:
 Run = tuple[str, float | None, int, Callable[[], Values]]
 
 
-def _planned(out: Path, params: SweepParams) -> list[Run]:
+def _planned(out: Path, params: SweepParams, jobs: int) -> list[Run]:
     """Return the runs: method, tau, seed, and what runs it; seed by seed, so that each is whole."""
     base = runs.read(PARAMS)
+    threads = max((os.cpu_count() or 1) // jobs, 1) if jobs > 1 else None
     planned: list[Run] = []
     for seed in params.seeds:
         for tau in params.taus:
             changes = {"pseudo_label.tau": tau, "train_student.seed": seed}
             values = runs.changed(base, changes)
-            planned.append(("student", tau, seed, partial(_student, out, values)))
+            planned.append(("student", tau, seed, partial(_student, out, values, threads)))
         for name in params.references:
             changes = {"an": {"train_teacher.loss": "an"}, "full_labels": runs.FULL_LABELS}[name]
             values = runs.changed(base, changes | {"train_teacher.seed": seed})
-            planned.append((name, None, seed, partial(_reference, out, values)))
+            planned.append((name, None, seed, partial(_reference, out, values, threads)))
     return planned
 
 
-def _all(planned: list[Run]) -> tuple[list[Values], list[str]]:
-    """Run what is not there yet; return a row per run, and what went wrong."""
+def _all(planned: list[Run], jobs: int) -> tuple[list[Values], list[str]]:
+    """Run what is not there yet; return a row per run, in their order, and what went wrong."""
     rows: list[Values] = []
     failed = []
-    bar = tqdm(planned, "runs")
-    for method, tau, seed, run in bar:
-        name = f"{method}, seed {seed}" if tau is None else f"{method}, tau {tau:g}, seed {seed}"
-        bar.set_postfix_str(name)
+    with ThreadPoolExecutor(jobs) as pool, tqdm(total=len(planned), desc="runs") as bar:
+        futures = [pool.submit(run) for *_, run in planned]
         try:
-            measured = run()
-        except InputError as error:
-            failed.append(f"{name}: {error}")
-            continue
-        rows.append({"method": method, "tau": tau, "seed": seed} | measured)
+            for future in futures:
+                future.add_done_callback(lambda _: bar.update())
+            for (method, tau, seed, _), future in zip(planned, futures, strict=True):
+                name = ", ".join(
+                    [method, *([] if tau is None else [f"tau {tau:g}"]), f"seed {seed}"]
+                )
+                try:
+                    rows.append({"method": method, "tau": tau, "seed": seed} | future.result())
+                except InputError as error:
+                    name = method if tau is None else f"{method}, tau {tau:g}"
+                    failed.append(f"{name}, seed {seed}: {error}")
+        except BaseException:  # stopped: what has not begun does not begin
+            pool.shutdown(cancel_futures=True)
+            raise
     return rows, failed
 
 
-def _student(out: Path, values: Values) -> Values:
+def _student(out: Path, values: Values, threads: int | None) -> Values:
     """Label, train and evaluate in a folder that is kept."""
-    folder = runs.stages(out, values, STUDENT, Path())
+    folder = runs.stages(out, values, STUDENT, Path(), threads=threads)
     metrics = json.loads((folder / "reports" / "evaluate" / "metrics.json").read_text())
     return {
         "val_mAP": metrics["student.val_mAP"],
@@ -166,10 +183,10 @@ def _student(out: Path, values: Values) -> Values:
     }
 
 
-def _reference(out: Path, values: Values) -> Values:
+def _reference(out: Path, values: Values, threads: int | None) -> Values:
     """Train and measure a teacher that stands beside the sweep as a line."""
-    prepared = runs.stages(out, values, ["prepare"], None)
-    folder = runs.stages(out, values, ["train_teacher", "measure"], prepared)
+    prepared = runs.stages(out, values, ["prepare"], threads=threads)
+    folder = runs.stages(out, values, ["train_teacher", "measure"], prepared, threads=threads)
     metrics = json.loads((folder / "reports" / "measure" / "metrics.json").read_text())
     return {"val_mAP": metrics["teacher.val_mAP"], "test_mAP": metrics["teacher.mAP"]}
 
@@ -179,11 +196,9 @@ def write(folder: Path, results: pd.DataFrame) -> None:
 
     Args:
         folder: where to.
-        results: a row per run, as `_all` returns them.
+        results: a row per run, as `_all` returns them; one of a student at least.
     """
     students = results[results["method"] == "student"]
-    if students.empty:
-        raise InputError("not one student ended well; there is nothing to draw")
     shared = students.iloc[0]
     teacher = {"val_mAP": shared["teacher_val_mAP"], "test_mAP": shared["teacher_mAP"]}
     truth = {"positives_per_image": shared["true_positives_per_image"]}

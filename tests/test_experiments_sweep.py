@@ -1,0 +1,212 @@
+"""The sweep: its runs, its table and figures, and that a killed one goes on."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import filelock
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from experiments import sweep
+from pipeline.errors import InputError
+from tests.conftest import ROOT, RunStage, SetParams
+
+
+def rows(taus: tuple[float, ...] = (0.3, 0.5), seeds: tuple[int, ...] = (0, 1)) -> pd.DataFrame:
+    """Rows as runs give them: val prefers the highest tau, test the lowest."""
+    students = [
+        {
+            "method": "student", "tau": tau, "seed": seed, "val_mAP": 80 + 10 * tau + seed,
+            "test_mAP": 90 - 10 * tau + seed, "positives_per_image": 3 - tau,
+            "precision": tau, "recall": 1 - tau, "teacher_val_mAP": 70.0, "teacher_mAP": 71.0,
+            "true_positives_per_image": 2.5, "seconds": 1.0,
+        }
+        for seed in seeds
+        for tau in taus
+    ]  # fmt: skip
+    references = [
+        {"method": name, "tau": None, "seed": seed, "val_mAP": value, "test_mAP": value + seed}
+        for seed in seeds
+        for name, value in (("an", 60.0), ("full_labels", 95.0))
+    ]
+    return pd.DataFrame(students + references)
+
+
+def test_the_files_of_a_sweep_are_tidy(tmp_path: Path) -> None:
+    folder = tmp_path / "sweep"
+    sweep.write(folder, rows())
+    tidy = pd.read_csv(folder / "results.csv")
+    assert list(tidy) == [
+        "method", "tau", "seed", "val_mAP", "test_mAP", "positives_per_image", "precision",
+        "recall",
+    ]  # fmt: skip
+    assert tidy["method"].value_counts().to_dict() == {
+        "student": 4, "an": 2, "full_labels": 2, "teacher": 1, "truth": 1,
+    }  # fmt: skip
+    by_tau = pd.read_csv(folder / "by_tau.csv").set_index("tau")
+    assert by_tau.loc[0.3, "test_mAP_mean"] == pytest.approx(87.5)
+    assert by_tau.loc[0.3, "test_mAP_std"] == pytest.approx(np.std([0, 1], ddof=1))
+    names = ("sweep", "test_mAP", "val_mAP", "positives", "quality")
+    for name in names:
+        assert (folder / f"{name}.png").stat().st_size > 10_000
+        assert b"</svg>" in (folder / f"{name}.svg").read_bytes()
+
+
+def test_val_chooses_and_test_is_reported(tmp_path: Path) -> None:
+    sweep.write(tmp_path / "sweep", rows())
+    lines = (tmp_path / "sweep" / "table.md").read_text().splitlines()
+    marked = [line for line in lines if "chosen by val" in line]
+    assert len(marked) == 1
+    assert marked[0].startswith("| student, tau 0.5 **(chosen by val)** | 85.50 ± 0.71 | 85.50")
+    assert any(line.startswith("| truth |  |  | 2.50 |") for line in lines)
+
+
+def test_equal_results_give_equal_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        sweep.write(tmp_path / name, rows())
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
+
+
+@pytest.mark.parametrize("n_seeds", [1, 3])
+def test_one_value_and_unknown_truth_are_enough(n_seeds: int, tmp_path: Path) -> None:
+    results = rows((0.4,), tuple(range(n_seeds)))
+    results = results[results["method"] == "student"]
+    results[["precision", "recall", "true_positives_per_image"]] = np.nan
+    sweep.write(tmp_path / "sweep", results)
+    assert (tmp_path / "sweep" / "sweep.png").exists()
+    assert not (tmp_path / "sweep" / "quality.png").exists()
+
+
+def test_means_are_of_seeds_that_every_tau_has(tmp_path: Path) -> None:
+    results = rows((0.3, 0.5), (0, 1)).drop(index=3)  # tau 0.5 has no seed 1
+    drawn = sweep._drawn(results.assign(true_positives_per_image=None))
+    assert drawn.values["test_mAP"].tolist() == [[87.0], [85.0]]
+    with pytest.raises(InputError, match="no seed has a run of every tau"):
+        sweep.write(tmp_path / "sweep", rows((0.3, 0.5), (0, 1)).drop(index=[1, 2]))
+    assert not (tmp_path / "sweep").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--taus", "0.3,high"], "--taus '0.3,high': should be numbers"),
+        (["--taus", "0.3,1.0"], "--taus [0.3, 1.0]: should be different numbers"),
+        (["--taus", "nan"], "--taus [nan]: should be different numbers"),
+        (["--taus", "0.3,0.3"], "--taus [0.3, 0.3]: should be different numbers"),
+        (["--seeds", "-1"], "--seeds [-1]: should be different numbers"),
+        (["--seeds", "0.5"], "--seeds '0.5': should be numbers"),
+        (["--seeds", ""], "--seeds '': should be numbers"),
+        (["--no-repro"], "data/images.parquet: no such file; run `dvc repro` first"),
+    ],
+)
+def test_a_mistake_is_told_in_a_line(options: list[str], said: str, workplace: Path) -> None:
+    result = CliRunner().invoke(sweep.main, options)
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in result.output
+    assert not (workplace / "reports" / "sweep").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"sweep.taus": []}, "sweep.taus"),
+        ({"sweep.taus": [0.5, 1.5]}, "sweep.taus.1 = 1.5"),
+        ({"sweep.seeds": [0, 0]}, "sweep.seeds = [0, 0]: should name each value once"),
+        ({"sweep.references": ["em"]}, "sweep.references.0 = 'em'"),
+    ],
+)
+def test_a_mistake_in_params_is_told_in_a_line(
+    changes: dict[str, object], said: str, set_params: SetParams
+) -> None:
+    set_params(changes)
+    result = CliRunner().invoke(sweep.main, [])
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_two_sweeps_do_not_run_in_one_place(tmp_path: Path) -> None:
+    with filelock.FileLock(tmp_path / ".lock"), pytest.raises(InputError, match="another sweep"):
+        sweep._alone(tmp_path)
+    with sweep._alone(tmp_path):
+        pass
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_goes_on_and_ends_with_the_same_table(
+    workplace: Path, set_params: SetParams, run_stage: RunStage
+) -> None:
+    set_params({"sweep.taus": [0.2, 0.4], "sweep.seeds": [0], "sweep.references": ["an"]})
+    for stage in ("prepare", "train_teacher", "score"):
+        run_stage(stage)
+    first = start(workplace)
+    kept = workplace / ".cache" / "sweep"
+    end = time.monotonic() + 300
+    # Killed while a stage of the second run is at work, the first being done.
+    while not (list(kept.glob("evaluate-*[!l]")) and list(kept.glob("*.partial/*.log"))):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    done = {path: path.stat().st_mtime_ns for path in kept.glob("*/seconds.json")}
+    assert not (workplace / "reports" / "sweep").exists()
+
+    assert start(workplace).wait() == 0
+    assert not list(kept.glob("*.partial"))
+    for path, when in done.items():
+        assert path.stat().st_mtime_ns == when, "a run that had ended was run again"
+    resumed = (workplace / "reports" / "sweep" / "results.csv").read_bytes()
+    tidy = pd.read_csv(workplace / "reports" / "sweep" / "results.csv")
+    assert tidy["method"].tolist() == ["student", "student", "an", "teacher", "truth"]
+
+    # The student of the sweep is the one that the stages alone would have made.
+    set_params({"pseudo_label.tau": 0.2})
+    for stage in ("pseudo_label", "train_student", "evaluate"):
+        run_stage(stage)
+    alone = json.loads((workplace / "reports" / "evaluate" / "metrics.json").read_text())
+    assert alone["student.mAP"] == tidy["test_mAP"][0]
+    assert alone["teacher.mAP"] == tidy["test_mAP"][3]
+    assert alone["pseudo_labels.precision"] == tidy["precision"][0]
+
+    shutil.rmtree(kept)
+    assert start(workplace).wait() == 0
+    assert (workplace / "reports" / "sweep" / "results.csv").read_bytes() == resumed
+
+
+def start(workplace: Path) -> "subprocess.Popen[bytes]":
+    """Start a sweep as a command; one thread, as in the test."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "experiments.sweep", "--no-repro"]
+    return subprocess.Popen(
+        command, cwd=workplace, env=environment, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def test_a_run_that_fails_is_told_and_the_others_are_kept(
+    workplace: Path, set_params: SetParams, run_stage: RunStage
+) -> None:
+    set_params(
+        {
+            "sweep.taus": [0.2, 0.99], "sweep.seeds": [0], "sweep.references": [],
+            "pseudo_label.keep_observed": False,
+        }
+    )  # fmt: skip
+    for stage in ("prepare", "train_teacher", "score"):
+        run_stage(stage)
+    result = CliRunner().invoke(sweep.main, ["--no-repro", "--taus", "0.99"])
+    assert result.exit_code == 1
+    said = result.stderr.strip().splitlines()[-1]
+    assert "1 runs failed: student, tau 0.99, seed 0: pseudo_label: pseudo_label.tau = 0.99" in said
+    assert not (workplace / "reports" / "sweep").exists()
