@@ -1,0 +1,45 @@
+"""What one more tau costs, as a share of a full run of the pipeline.
+
+    python -m benchmarks.tau_cost params.yaml --taus 0.3,0.5
+
+The first tau pays for prepare, train_teacher and score too; each further one for pseudo_label,
+train_student and evaluate. Everything is run anew in a folder that is removed in the end. The
+seconds are of whole processes, imports included; only their ratio within one call means much.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+
+import click
+
+from experiments import runs
+from experiments.sweep import STUDENT
+
+
+@click.command()
+@click.argument("params", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--taus", default="0.3,0.5", show_default=True)
+def main(params: Path, taus: str) -> None:
+    """Run the stages and print their seconds."""
+    base = runs.read(params)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        prepared = runs.stages(out, base, ["prepare"])
+        teacher = runs.stages(out, base, ["train_teacher", "score"], prepared)
+        before = _seconds(prepared) | _seconds(teacher)
+        click.echo(f"before tau: {before}")
+        for tau in taus.split(","):
+            values = runs.changed(base, {"pseudo_label.tau": float(tau)})
+            of_tau = _seconds(runs.stages(out, values, STUDENT, teacher, prepared))
+            after, full = sum(of_tau.values()), sum((before | of_tau).values())
+            click.echo(f"tau {tau}: {of_tau}, {after:.1f} s of {full:.1f} s: {after / full:.2f}")
+
+
+def _seconds(folder: Path) -> dict[str, float]:
+    seconds: dict[str, float] = json.loads((folder / "seconds.json").read_text())
+    return seconds
+
+
+if __name__ == "__main__":
+    main()
