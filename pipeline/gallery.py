@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from pipeline import files, images, tables
 from pipeline.arrays import Pictures, RowNumbers
 from pipeline.errors import InputError, some
 from pipeline.tables import Index
+
+Use = Callable[[int, Image.Image], None]
 
 
 def load(index: Index, rows: RowNumbers, size: int, embedded: Path) -> Pictures:
@@ -41,6 +44,21 @@ def load(index: Index, rows: RowNumbers, size: int, embedded: Path) -> Pictures:
             _decode_all(index, rows, size, embedded if root is None else root, temporary)
     pictures: Pictures = np.load(kept, mmap_mode="r")
     return pictures
+
+
+def for_each(index: Index, rows: RowNumbers, embedded: Path, use: Use) -> None:
+    """Decode pictures as they are, in parallel, and hand each over; nothing is kept.
+
+    Args:
+        index: the index.
+        rows: which rows of it.
+        embedded: images.parquet, for the pictures that have no file.
+        use: is given the position among `rows` and the picture, RGB; called from many threads.
+
+    Raises:
+        InputError: as of `load`.
+    """
+    _for_each(index, rows, _root(index, rows) or embedded, use)
 
 
 def key(index: Index, rows: RowNumbers, size: int) -> str:
@@ -82,8 +100,6 @@ def _changed(index: Index, row: int, encoded: bytes) -> bool:
 
 def _decode_all(index: Index, rows: RowNumbers, size: int, source: Path, path: Path) -> None:
     """Write the array of `load`; `source` is the data root, or images.parquet."""
-    has_file = index.paths[rows[0]] is not None
-    encoded = [] if has_file else tables.read_images(source, index.ids(rows))
     # Running out of disk below a memory-mapped array would kill the process without a word.
     needed, free = len(rows) * size * size * 3, shutil.disk_usage(path.parent).free
     if needed > free:
@@ -96,7 +112,21 @@ def _decode_all(index: Index, rows: RowNumbers, size: int, source: Path, path: P
         path, mode="w+", dtype=np.uint8, shape=(len(rows), size, size, 3)
     )
 
-    def fill(position: int) -> str | None:
+    def keep(position: int, picture: Image.Image) -> None:
+        if picture.size != (size, size):
+            picture = picture.resize((size, size), Image.Resampling.BILINEAR)
+        pictures[position] = np.asarray(picture)
+
+    _for_each(index, rows, source, keep)
+    pictures.flush()
+
+
+def _for_each(index: Index, rows: RowNumbers, source: Path, use: Use) -> None:
+    """Decode pictures from the data root or images.parquet, as `for_each` does."""
+    has_file = index.paths[rows[0]] is not None
+    encoded = [] if has_file else tables.read_images(source, index.ids(rows))
+
+    def decode(position: int) -> str | None:
         row = rows[position]
         name = index.paths[row] if has_file else index.image_ids[row]
         try:
@@ -108,15 +138,12 @@ def _decode_all(index: Index, rows: RowNumbers, size: int, source: Path, path: P
             return f"{name} (no such file)"
         except (OSError, ValueError) as error:
             return f"{name} ({error})"
-        if picture.size != (size, size):
-            picture = picture.resize((size, size), Image.Resampling.BILINEAR)
-        pictures[position] = np.asarray(picture)
+        use(position, picture)
         return None
 
-    done = images.in_parallel(fill, range(len(rows)), "decoding the pictures")
+    done = images.in_parallel(decode, range(len(rows)), "decoding the pictures")
     problems = [problem for problem in done if problem is not None]
     if problems:
         raise InputError(
             f"{source}: {len(problems)} of {len(rows)} pictures cannot be read: {some(problems)}"
         )
-    pictures.flush()

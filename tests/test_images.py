@@ -436,6 +436,17 @@ def test_pictures_are_loaded_in_the_order_of_the_rows(root: Path) -> None:
     assert (pictures[1] == 10).all()
 
 
+def test_pictures_are_handed_over_with_their_places_as_they_are(root: Path) -> None:
+    wide = Image.new("L", (64, 8), 200)
+    index = index_of_files(root, {"a.png": plain(10), "b.png": plain(20), "c.png": encode(wide)})
+    given = {}
+    gallery.for_each(index, rows(2, 0), NO_FILE, given.__setitem__)
+    assert {place: (p.mode, p.size) for place, p in given.items()}[0] == ("RGB", (64, 8))
+    assert np.asarray(given[0]).max() == 200
+    assert np.asarray(given[1]).max() == 10
+    assert not kept(root)
+
+
 def test_the_whole_picture_is_squeezed_into_the_square(root: Path) -> None:
     wide = np.zeros((8, 64, 3), np.uint8)
     wide[:, :32], wide[:, 32:] = RED, BLUE

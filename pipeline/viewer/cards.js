@@ -1,0 +1,237 @@
+"use strict";
+// The pictures as cards. Only those in view, and a row above and below, are in the document.
+
+const GAP = 12; // pixels
+const NARROWEST = 176;
+const NARROWEST_ON_PHONE = 148;
+const LABELS_LINE = 27;
+const BESIDES = 32; // room for the image_id, and the margin of the labels
+const ORDER = [OBSERVED, DROPPED, RIGHT, WRONG, ADDED, AGAINST, MISSED];
+
+const grid = document.getElementById("cards");
+const cards = new Map(); // number of the picture -> its card
+let found = []; // numbers of the pictures that match, in order
+let active = 0; // place in `found` of the card that Tab leads to
+let shape = { columns: 1, width: 0, height: 0 };
+let openCard = () => {}; // called with the place of a card that is opened
+
+/** How long the folders are that every image_id begins with; cards leave them out. */
+function lengthOfFolders() {
+  const [first] = data.image_ids;
+  let length = first.length;
+  for (const id of data.image_ids) while (!id.startsWith(first.slice(0, length))) length--;
+  return first.slice(0, length).lastIndexOf("/") + 1;
+}
+const folders = lengthOfFolders();
+
+/** An image_id in a card's width; its end tells more than its middle. */
+function shortId(i) {
+  const letters = [...data.image_ids[i].slice(folders)];
+  return letters.length <= 22 ? letters.join("") : `${letters.slice(0, 5).join("")}…${letters.slice(-16).join("")}`;
+}
+
+function thumbnail(i) {
+  return `thumbnails/${i}.${tiny[i] ? "png" : "jpg"}`;
+}
+
+/** The labels of a picture to show, those that are looked for first, then by state and score. */
+function labelsOf(i) {
+  const labels = [];
+  const marked = wantsLabels();
+  for (let c = 0, k = i * C; c < C; c++, k++) {
+    const match = marked && isWanted(k, c);
+    const rank = match ? -1 : ORDER.indexOf(states[k]);
+    if (match || rank >= 0) labels.push({ c, state: STATES[states[k]], score: scores[k], match, rank });
+  }
+  return labels.sort((a, b) => a.rank - b.rank || b.score - a.score || a.c - b.c);
+}
+
+function makeChip({ c, state, score, match }) {
+  const chip = make("span", `chip ${state.id}${match ? " match" : ""}`);
+  chip.append(make("b", "", state.sign), makeName("span", "name", data.classes[c]));
+  chip.append(make("span", "score", score.toFixed(2)));
+  return chip;
+}
+
+function makeCard(i) {
+  const card = make("div", "card");
+  card.setAttribute("role", "option");
+  card.tabIndex = -1;
+  card.dataset.picture = i;
+  const image = make("img", tiny[i] ? "tiny" : "");
+  image.loading = "lazy";
+  image.decoding = "async";
+  image.alt = "";
+  image.src = thumbnail(i);
+  const id = makeName("div", "id", shortId(i));
+  id.title = data.image_ids[i];
+  card.append(image, id, make("div", "chips"));
+  return card;
+}
+
+/** Write the labels of a card as they are now. */
+function fill(card, i) {
+  const labels = labelsOf(i);
+  const chips = card.lastChild;
+  chips.replaceChildren(...labels.map(makeChip));
+  const said = labels.slice(0, 12).map(({ c, state, score }) => `${state.words}: ${data.classes[c]} ${score.toFixed(2)}`);
+  card.setAttribute("aria-label", [data.image_ids[i], ...said].join(", "));
+}
+
+/** Where the labels are too many for a card, say how many more there are. */
+function trim(filled) {
+  const full = filled.map((card) => card.lastChild).filter((box) => box.scrollHeight > box.clientHeight + 1);
+  for (const box of full) {
+    const chips = [...box.children];
+    const more = make("span", "more");
+    box.append(more);
+    let hidden = 0;
+    const outside = () => more.offsetTop + more.offsetHeight > box.clientHeight + 1;
+    do {
+      chips.pop().remove();
+      more.textContent = `+ ${++hidden} more`;
+    } while (outside() && chips.length > 1);
+  }
+}
+
+/** How many lines the labels of most pictures take, guessed from the lengths of the names. */
+function linesNeeded(width) {
+  const needed = [];
+  for (let i = 0; i < N; i += Math.ceil(N / 200)) {
+    let lines = 1;
+    let used = 0;
+    for (const { c } of labelsOf(i)) {
+      const chip = Math.min(width - 20, 58 + 7.5 * data.classes[c].length);
+      if (used && used + chip > width - 20) [lines, used] = [lines + 1, 0];
+      used += chip;
+    }
+    needed.push(lines);
+  }
+  needed.sort((a, b) => a - b);
+  return Math.min(5, Math.max(2, needed[Math.floor(needed.length * 0.75)]));
+}
+
+function measure() {
+  const width = grid.clientWidth;
+  const narrowest = width < 480 ? NARROWEST_ON_PHONE : NARROWEST;
+  const columns = Math.max(1, Math.floor((width + GAP) / (narrowest + GAP)));
+  const card = Math.floor((width - GAP * (columns - 1)) / columns);
+  const picture = Math.round(Math.min(card, 260) * Math.min(1.2, Math.max(0.6, data.shape)));
+  shape = { columns, width: card, height: picture + BESIDES + linesNeeded(card) * LABELS_LINE };
+  grid.style.setProperty("--picture", `${picture}px`);
+}
+
+/** Put the cards that are in view into the document; `anew` writes their labels again. */
+function draw(anew = false) {
+  const step = shape.height + GAP;
+  const lines = Math.ceil(found.length / shape.columns);
+  grid.style.height = `${Math.max(0, lines * step - GAP)}px`;
+  const top = grid.getBoundingClientRect().top;
+  const first = Math.max(0, Math.floor(-top / step) - 1) * shape.columns;
+  const last = Math.min(found.length, (Math.ceil((innerHeight - top) / step) + 1) * shape.columns);
+  const places = new Map();
+  for (let place = first; place < last; place++) places.set(found[place], place);
+  // A card that has the focus stays, or the keyboard would lose its place. Without the focus the
+  // active card is one in view, so that Tab leads to what is seen.
+  const focused = Number(document.activeElement?.dataset?.picture ?? -1);
+  if (focused === found[active]) places.set(focused, active);
+  else if (!places.has(found[active]) && last > first) active = Math.min(last - 1, first + shape.columns);
+  for (const [i, card] of cards) {
+    if (places.has(i)) continue;
+    cards.delete(i);
+    card.remove();
+  }
+  const filled = [];
+  const inOrder = [];
+  for (const [i, place] of [...places].sort((a, b) => a[1] - b[1])) {
+    const card = cards.get(i) ?? makeCard(i);
+    if (!cards.has(i) || anew) {
+      fill(card, i);
+      filled.push(card);
+    }
+    cards.set(i, card);
+    inOrder.push(card);
+    card.style.left = `${(place % shape.columns) * (shape.width + GAP)}px`;
+    card.style.top = `${Math.floor(place / shape.columns) * step}px`;
+    card.style.width = `${shape.width}px`;
+    card.style.height = `${shape.height}px`;
+    card.tabIndex = place === active ? 0 : -1;
+    card.setAttribute("aria-selected", place === active);
+    card.setAttribute("aria-posinset", place + 1);
+    card.setAttribute("aria-setsize", found.length);
+  }
+  arrange(inOrder);
+  trim(filled);
+}
+
+/** Bring cards into the order in which they are read; the one with the focus is never moved. */
+function arrange(inOrder) {
+  if (inOrder.every((card, place) => grid.children[place] === card)) return;
+  const fixed = inOrder.indexOf(document.activeElement);
+  if (fixed >= 0) inOrder[fixed].before(...inOrder.slice(0, fixed));
+  grid.append(...inOrder.slice(fixed + 1));
+}
+
+/** Show other pictures, or the same with other labels. */
+function showFound(pictures) {
+  const kept = pictures.indexOf(found[active]);
+  found = pictures;
+  active = Math.max(0, kept);
+  draw(true);
+}
+
+/** Make a card the active one, scroll it into view, and give it the focus. */
+function focusCard(place) {
+  if (!found.length) return;
+  active = Math.min(found.length - 1, Math.max(0, place));
+  const step = shape.height + GAP;
+  const bar = document.getElementById("bar").getBoundingClientRect();
+  const covered = Math.max(0, bar.bottom) + GAP;
+  const top = grid.getBoundingClientRect().top + Math.floor(active / shape.columns) * step;
+  if (top < covered) scrollBy(0, top - covered);
+  else if (top + shape.height > innerHeight) scrollBy(0, top + shape.height + GAP - innerHeight);
+  draw();
+  cards.get(found[active]).focus({ preventScroll: true });
+}
+
+const MOVES = {
+  ArrowLeft: () => active - 1,
+  ArrowRight: () => active + 1,
+  ArrowUp: () => active - shape.columns,
+  ArrowDown: () => active + shape.columns,
+  Home: () => 0,
+  End: () => found.length - 1,
+  PageUp: () => active - shape.columns * 3,
+  PageDown: () => active + shape.columns * 3,
+};
+
+function startCards(onOpen) {
+  openCard = onOpen;
+  const placeOf = (event) => {
+    const card = event.target.closest(".card");
+    return card ? found.indexOf(Number(card.dataset.picture)) : -1;
+  };
+  grid.addEventListener("click", (event) => {
+    if (placeOf(event) >= 0) openCard(placeOf(event));
+  });
+  grid.addEventListener("keydown", (event) => {
+    if (placeOf(event) < 0 || event.altKey || event.ctrlKey || event.metaKey) return;
+    active = placeOf(event);
+    if (event.key === "Enter" || event.key === " ") openCard(active);
+    else if (MOVES[event.key]) focusCard(MOVES[event.key]());
+    else return;
+    event.preventDefault();
+  });
+  addEventListener("scroll", () => requestAnimationFrame(() => draw()), { passive: true });
+  let width = grid.clientWidth;
+  new ResizeObserver(() => {
+    if (grid.clientWidth === width) return; // its height follows from what is found
+    width = grid.clientWidth;
+    measure();
+    draw(true);
+  }).observe(grid);
+  const bar = document.getElementById("bar");
+  new ResizeObserver(() => {
+    document.body.style.setProperty("--bar", `${bar.offsetHeight}px`);
+  }).observe(bar);
+}

@@ -1,0 +1,180 @@
+"""What the page knows of the pictures it shows, compact, as JSON."""
+
+import base64
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.arrays import RowNumbers
+from pipeline.errors import InputError
+from pipeline.pseudo_labels import above_tau, keep_observed
+from pipeline.tables import Index, PseudoLabels, Scores, Truth
+
+
+class PageData(TypedDict):
+    """What the page knows, of n pictures and C classes.
+
+    Arrays are base64: scores (n, C) of little-endian float32, the others a bit per entry, the
+    lowest of a byte first; picture by picture, and empty where every bit is 0.
+
+    Attributes:
+        file: name of the pseudo-label file.
+        rule: the rule that made it and its settings.
+        tau: the one threshold that made it; None where another rule did.
+        keep_observed: whether observed labels stand whatever the score.
+        agrees: whether `tau` and the scores give exactly the labels in the file.
+        n_train: training pictures, those that are not on the page included.
+        classes: C names.
+        image_ids: n names.
+        scores: the teacher's.
+        labels: (n, C) of the file.
+        observed: (n, C) observed positives.
+        observed_negatives: (n, C).
+        truth: (n, C) complete labels, where they are known.
+        known: (n,) whether they are.
+        tiny: (n,) whether the thumbnail is a PNG, shown with its pixels as squares.
+        shape: height of the thumbnails as a multiple of the width, the median.
+        notes: what cannot be told, or does not fit, in sentences.
+    """
+
+    file: str
+    rule: dict[str, str]
+    tau: float | None
+    keep_observed: bool
+    agrees: bool
+    n_train: int
+    classes: list[str]
+    image_ids: list[str]
+    scores: str
+    labels: str
+    observed: str
+    observed_negatives: str
+    truth: str
+    known: str
+    tiny: str
+    shape: float
+    notes: list[str]
+
+
+def evenly_spaced(n_pictures: int, most: int) -> RowNumbers:
+    """Return the row numbers of at most so many pictures, from the first to the last.
+
+    Raises:
+        InputError: `most` is below 1.
+    """
+    if most < 1:
+        raise InputError(f"most = {most}: should be at least 1")
+    return np.linspace(0, n_pictures - 1, min(most, n_pictures)).astype(np.int64)
+
+
+def page_data(
+    file: Path,
+    index: Index,
+    scores: Scores,
+    pseudo: PseudoLabels,
+    truth: Truth | None,
+    shown: RowNumbers,
+) -> PageData:
+    """Return what the page knows of labels and scores.
+
+    Args:
+        file: the pseudo-label file; only its name is shown.
+        index: the index.
+        scores: the teacher's scores of the train pictures.
+        pseudo: the pseudo-labels.
+        truth: the complete labels; None where there are none.
+        shown: (n,) which of the train pictures are on the page.
+
+    Raises:
+        InputError: the pseudo-labels were made from other observed labels than the index has,
+            or their rule has a tau that is none.
+    """
+    targets = index.targets[index.rows("train")]
+    if not np.array_equal(pseudo.observed, targets == 1):
+        raise InputError(
+            f"{file}: its observed labels are not those of the index; it was made for other "
+            f"data: run `dvc repro`"
+        )
+    known = np.zeros(len(targets), np.bool_)
+    labels = np.zeros(targets.shape, np.bool_)
+    if truth is not None:
+        labels, known = truth.known_of(index, "train")
+    keeps_observed = pseudo.rule.get("spml.rule.keep_observed", "true") == "true"
+    tau = _tau(file, pseudo)
+    return {
+        "file": file.name,
+        "rule": {key.removeprefix("spml."): value for key, value in pseudo.rule.items()},
+        "tau": tau,
+        "keep_observed": keeps_observed,
+        "agrees": tau is not None and _agrees(tau, keeps_observed, scores, pseudo, index),
+        "n_train": len(targets),
+        "classes": list(index.classes),
+        "image_ids": [pseudo.image_ids[row] for row in shown],
+        "scores": base64.b64encode(scores.probs[shown].astype("<f4").tobytes()).decode(),
+        "labels": bits(pseudo.labels[shown]),
+        "observed": bits(targets[shown] == 1),
+        "observed_negatives": bits(targets[shown] == -1),
+        "truth": bits(labels[shown]),
+        "known": bits(known[shown]),
+        "tiny": "",  # this and the next are known when the thumbnails are
+        "shape": 1.0,
+        "notes": _notes(known[shown], scores, pseudo),
+    }
+
+
+def bits(array: npt.NDArray[np.bool_]) -> str:
+    """Return the entries of an array as bits, in base64; nothing where all are False."""
+    if not array.any():
+        return ""
+    return base64.b64encode(np.packbits(array, bitorder="little").tobytes()).decode()
+
+
+def _tau(file: Path, pseudo: PseudoLabels) -> float | None:
+    """Return the one tau that made the labels; None where another rule did."""
+    if pseudo.rule.get("spml.rule") != "tau":
+        return None
+    value = pseudo.rule.get("spml.rule.tau", "")
+    try:
+        tau = float(value)
+    except ValueError:
+        tau = float("nan")
+    if not 0 <= tau <= 1:
+        raise InputError(
+            f"{file}: metadata 'spml.rule.tau' = {value[:80]!r}: should be a number from 0 to 1"
+        )
+    return tau
+
+
+def _agrees(
+    tau: float, keeps_observed: bool, scores: Scores, pseudo: PseudoLabels, index: Index
+) -> bool:
+    """Say whether the labels in the file are those that its tau gives with these scores."""
+    labels = above_tau(scores.probs, tau)
+    if keeps_observed:
+        labels = keep_observed(labels, index.targets[index.rows("train")])
+    return bool((labels == pseudo.labels).all())
+
+
+def _notes(known: npt.NDArray[np.bool_], scores: Scores, pseudo: PseudoLabels) -> list[str]:
+    """Say in sentences what cannot be told, or does not fit."""
+    notes = []
+    if not known.any():
+        notes.append(
+            "The truth of these pictures is unknown: which labels are right, wrong or missed "
+            "cannot be told."
+        )
+    elif not known.all():
+        notes.append(
+            f"The truth of {(~known).sum():,} of these {len(known):,} pictures is unknown: right, "
+            f"wrong and missed are of the other {known.sum():,}."
+        )
+    in_file = pseudo.probs[pseudo.labels]
+    differ = int((in_file != scores.probs[pseudo.labels]).sum())
+    if differ:
+        notes.append(
+            f"{differ:,} of the {len(in_file):,} scores in the file are not those of "
+            f"scores.parquet, which are shown."
+        )
+    return notes

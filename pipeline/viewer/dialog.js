@@ -1,0 +1,82 @@
+"use strict";
+// One picture, larger, with every class and its score.
+
+const picture = document.getElementById("picture");
+let opened = -1; // number of the picture; -1: closed
+let openedPlace = 0; // where it is in `found`, or was before it ceased to match
+
+function openPicture(place) {
+  opened = found[place];
+  openedPlace = place;
+  writePicture();
+  if (!picture.open) picture.showModal();
+  picture.querySelector(".all").scrollTop = 0;
+}
+
+/** Write the dialog as the labels are now. */
+function writePicture() {
+  if (opened < 0) return;
+  const i = opened;
+  const place = found.indexOf(i);
+  if (place >= 0) openedPlace = place;
+  const image = picture.querySelector("img");
+  image.src = thumbnail(i);
+  image.classList.toggle("tiny", Boolean(tiny[i]));
+  picture.querySelector("h2").textContent = data.image_ids[i];
+  const at = place < 0 ? "matches no longer" : `${number.format(place + 1)} of ${number.format(found.length)}`;
+  picture.querySelector(".place").textContent = at;
+  picture.querySelector(".unknown").hidden = Boolean(known[i]) || nKnown === 0;
+  picture.querySelector(".tau").textContent = currentTau() === null ? "" : `tau ${currentTau()}`;
+  const classes = Array.from({ length: C }, (_, c) => c);
+  classes.sort((a, b) => scores[i * C + b] - scores[i * C + a] || a - b);
+  picture.querySelector("tbody").replaceChildren(...classes.map((c) => makeScoreLine(i, c)));
+}
+
+function makeScoreLine(i, c) {
+  const k = i * C + c;
+  const state = STATES[states[k]];
+  const row = make("tr", state.id);
+  const name = make("th");
+  name.scope = "row";
+  name.append(makeName("span", "name", data.classes[c]));
+  const cell = make("td", "bar");
+  const bar = make("span", "length");
+  bar.style.width = `${(scores[k] * 100).toFixed(2)}%`;
+  cell.append(bar);
+  const tau = currentTau();
+  if (tau !== null) {
+    const mark = make("span", "mark");
+    mark.style.left = `${tau * 100}%`;
+    cell.append(mark);
+  }
+  const words = state.id === "none" ? "" : state.words;
+  row.append(make("td", "sign", state.sign), name, cell, make("td", "score", scores[k].toFixed(4)), make("td", "words", words));
+  return row;
+}
+
+/** Go to the next picture, or to the one before. */
+function turn(by) {
+  const gone = found[openedPlace] !== opened; // then the next one stands in its place
+  const place = openedPlace + (gone && by > 0 ? by - 1 : by);
+  if (found[place] !== undefined) openPicture(place);
+}
+
+function startDialog() {
+  picture.addEventListener("close", () => {
+    opened = -1;
+    focusCard(openedPlace);
+  });
+  picture.addEventListener("keydown", (event) => {
+    if (event.key === "ArrowLeft") turn(-1);
+    else if (event.key === "ArrowRight") turn(1);
+    else return;
+    event.preventDefault();
+  });
+  picture.querySelector(".before").addEventListener("click", () => turn(-1));
+  picture.querySelector(".after").addEventListener("click", () => turn(1));
+  for (const dialog of document.querySelectorAll("dialog")) {
+    dialog.querySelector(".close").addEventListener("click", () => dialog.close());
+    // A click beside the dialog is on the dialog itself, since what it holds fills it.
+    dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  }
+}

@@ -1,0 +1,177 @@
+"use strict";
+// What the page knows, the pipeline's rule, and which pictures match. Nothing is drawn here.
+// N pictures, C classes; entry k = picture * C + class.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const N = data.image_ids.length;
+const C = data.classes.length;
+
+function bytes(text) {
+  const binary = atob(text);
+  const array = new Uint8Array(binary.length);
+  for (let i = 0; i < binary.length; i++) array[i] = binary.charCodeAt(i);
+  return array;
+}
+
+/** One 0 or 1 for each bit, the lowest of a byte first; an empty text is all 0. */
+function bits(text, length) {
+  const packed = bytes(text);
+  const array = new Uint8Array(length);
+  if (packed.length) for (let i = 0; i < length; i++) array[i] = (packed[i >> 3] >> (i & 7)) & 1;
+  return array;
+}
+
+// What runs a browser is little-endian, as the scores are.
+const scores = new Float32Array(bytes(data.scores).buffer);
+const inFile = bits(data.labels, N * C);
+const known = bits(data.known, N);
+const tiny = bits(data.tiny, N);
+const lowerIds = data.image_ids.map((id) => id.toLowerCase());
+const nKnown = known.reduce((sum, value) => sum + value, 0);
+
+// What is known of an entry whatever the labels are, as bits.
+const SEEN = 1, RULED_OUT = 2, TRUE = 4, KNOWN = 8;
+const facts = new Uint8Array(N * C);
+let nTrue = 0;
+{
+  const seen = bits(data.observed, N * C);
+  const ruledOut = bits(data.observed_negatives, N * C);
+  const truth = bits(data.truth, N * C);
+  for (let i = 0, k = 0; i < N; i++) {
+    for (let c = 0; c < C; c++, k++) {
+      facts[k] = seen[k] | (ruledOut[k] << 1) | (truth[k] << 2) | (known[i] << 3);
+      nTrue += truth[k];
+    }
+  }
+}
+
+// --- the states of an entry --------------------------------------------------------------
+
+const STATES = [
+  { id: "none", sign: "", words: "not a label" },
+  { id: "observed", sign: "●", words: "observed" },
+  { id: "dropped", sign: "○", words: "observed, but not a label" },
+  { id: "right", sign: "+", words: "added, right" },
+  { id: "wrong", sign: "×", words: "added, wrong" },
+  { id: "added", sign: "+", words: "added, truth unknown" },
+  { id: "against", sign: "⊗", words: "added, but the annotator ruled it out" },
+  { id: "missed", sign: "?", words: "missed" },
+  { id: "negative", sign: "−", words: "ruled out by the annotator" },
+];
+const [NONE, OBSERVED, DROPPED, RIGHT, WRONG, ADDED, AGAINST, MISSED, NEGATIVE] = STATES.keys();
+
+/** As `pseudo_label_quality` of the pipeline: right and wrong are told of what nobody observed. */
+function stateOf(fact, label) {
+  if (fact & SEEN) return label ? OBSERVED : DROPPED;
+  if (fact & RULED_OUT) return label ? AGAINST : NEGATIVE;
+  if (label) return fact & KNOWN ? (fact & TRUE ? RIGHT : WRONG) : ADDED;
+  return fact & KNOWN && fact & TRUE ? MISSED : NONE;
+}
+
+/** `keep_observed` of the pipeline: observed positives in, observed negatives out. */
+function kept(fact, label) {
+  if (!data.keep_observed) return label;
+  return (label || fact & SEEN) && !(fact & RULED_OUT) ? 1 : 0;
+}
+
+const stateInFile = new Uint8Array(32);
+const stateByTau = new Uint8Array(32);
+for (let fact = 0; fact < 16; fact++) {
+  for (const label of [0, 1]) {
+    stateInFile[fact * 2 + label] = stateOf(fact, label);
+    stateByTau[fact * 2 + label] = stateOf(fact, kept(fact, label));
+  }
+}
+
+// The state of every entry, and how many of each a class has.
+const states = new Uint8Array(N * C);
+const counts = new Int32Array(C * STATES.length);
+
+/** Say what every label is: by the file where tau is null, else by the pipeline's own rule. */
+function judge(tau) {
+  counts.fill(0);
+  const limit = Math.fround(tau ?? 0); // a score is float32, and so is what it is compared with
+  for (let k = 0, c = 0; k < states.length; k++) {
+    const state =
+      tau === null
+        ? stateInFile[facts[k] * 2 + inFile[k]]
+        : stateByTau[facts[k] * 2 + (scores[k] > limit ? 1 : 0)];
+    states[k] = state;
+    counts[c * STATES.length + state]++;
+    if (++c === C) c = 0;
+  }
+}
+
+/** The numbers of a class, or of all where it is -1. */
+function summary(c) {
+  const n = new Array(STATES.length).fill(0);
+  const of = c < 0 ? counts : counts.subarray(c * STATES.length, (c + 1) * STATES.length);
+  of.forEach((count, place) => (n[place % STATES.length] += count));
+  const added = n[RIGHT] + n[WRONG] + n[ADDED] + n[AGAINST];
+  const ratio = (part, whole) => (whole ? part / whole : null);
+  return {
+    observed: n[OBSERVED] + n[DROPPED],
+    added,
+    positives: n[OBSERVED] + added,
+    right: n[RIGHT],
+    wrong: n[WRONG],
+    missed: n[MISSED],
+    precision: ratio(n[RIGHT], n[RIGHT] + n[WRONG]),
+    recall: ratio(n[RIGHT], n[RIGHT] + n[MISSED]),
+    states: n,
+  };
+}
+
+// --- which pictures match ----------------------------------------------------------------
+
+// What may be looked for, and the states that it means.
+const KINDS = [
+  { id: "any", sign: "", words: "any", of: [OBSERVED, DROPPED, RIGHT, WRONG, ADDED, AGAINST, MISSED] },
+  { id: "observed", sign: "●", words: "observed", of: [OBSERVED, DROPPED] },
+  { id: "added", sign: "", words: "added", of: [RIGHT, WRONG, ADDED, AGAINST] },
+  { id: "right", sign: "+", words: "right", of: [RIGHT] },
+  { id: "wrong", sign: "×", words: "wrong", of: [WRONG] },
+  { id: "unknown", sign: "+", words: "truth unknown", of: [ADDED] },
+  { id: "against", sign: "⊗", words: "ruled out", of: [AGAINST] },
+  { id: "missed", sign: "?", words: "missed", of: [MISSED] },
+  { id: "not", sign: "", words: "not a label", of: [NONE, DROPPED, MISSED, NEGATIVE] },
+];
+for (const kind of KINDS) kind.mask = kind.of.reduce((mask, state) => mask | (1 << state), 0);
+
+// What is looked for; class -1 is every class.
+const wanted = { class: -1, kind: KINDS[0], low: 0, high: 1, search: "", sort: "id" };
+
+function isWanted(k, c) {
+  if (wanted.class >= 0 && wanted.class !== c) return false;
+  if (!((wanted.kind.mask >> states[k]) & 1)) return false;
+  return scores[k] >= Math.fround(wanted.low) && scores[k] <= Math.fround(wanted.high);
+}
+
+/** Whether labels are looked for at all; if not, a picture without any label matches, too. */
+function wantsLabels() {
+  return wanted.class >= 0 || wanted.kind !== KINDS[0] || wanted.low > 0 || wanted.high < 1;
+}
+
+/** The pictures that have a label as wanted, in the order wanted. */
+function find() {
+  const search = wanted.search.toLowerCase();
+  const needed = wantsLabels();
+  const [from, to] = wanted.class < 0 ? [0, C] : [wanted.class, wanted.class + 1];
+  const best = new Float32Array(N); // of the matching scores, the one to sort by
+  const found = [];
+  const rising = wanted.sort === "rising";
+  for (let i = 0; i < N; i++) {
+    if (search && !lowerIds[i].includes(search)) continue;
+    best[i] = NaN;
+    for (let c = from, k = i * C + from; c < to; c++, k++) {
+      if (!isWanted(k, c)) continue;
+      const better = rising ? scores[k] < best[i] : scores[k] > best[i];
+      if (better || Number.isNaN(best[i])) best[i] = scores[k];
+    }
+    if (!needed || !Number.isNaN(best[i])) found.push(i);
+  }
+  if (wanted.sort === "id") return found;
+  const last = (i) => Number.isNaN(best[i]);
+  const sign = rising ? 1 : -1;
+  return found.sort((a, b) => last(a) - last(b) || sign * (best[a] - best[b]) || a - b);
+}

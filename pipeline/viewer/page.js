@@ -1,0 +1,240 @@
+"use strict";
+// The controls: tau, filters, keys; and the start.
+
+const byId = (id) => document.getElementById(id);
+const STEP = 0.05; // of the keys [ and ]
+let tau = null; // the threshold that made the labels shown; null: they are those of the file
+
+/** The one threshold behind what is shown; null where the file has another rule. */
+function currentTau() {
+  return tau ?? data.tau;
+}
+
+// --- drawing, at most once a frame ---------------------------------------------------------
+
+const FILTER = 1, CLASS = 2, LABELS = 4;
+let stale = 0;
+
+/** Draw again what depends on a change, before the next frame. */
+function changed(what) {
+  if (!stale) requestAnimationFrame(redraw);
+  stale |= what;
+}
+
+function redraw() {
+  const what = stale;
+  stale = 0;
+  if (what & LABELS) {
+    judge(tau);
+    writeTable();
+    writeTau();
+  }
+  if (what & CLASS) {
+    drawHistogram();
+    markChosen();
+  }
+  writeKinds();
+  showFound(find());
+  writeFound();
+  writePicture();
+}
+
+// --- tau -------------------------------------------------------------------------------------
+
+function setTau(value) {
+  tau = data.agrees && value === data.tau ? null : value;
+  changed(LABELS);
+}
+
+function moveTau(by) {
+  const value = (currentTau() ?? 0.5) + by;
+  setTau(Math.min(1, Math.max(0, Math.round(value * 1000) / 1000)));
+}
+
+function ruleWords() {
+  const { rule, ...settings } = data.rule;
+  const words = Object.entries(settings).map(([key, value]) => `${key.replace("rule.", "")} ${value}`);
+  return `rule ${rule ?? "not named"}${words.length ? `: ${words.join(", ")}` : ""}`;
+}
+
+function modeWords() {
+  const shown = tau === null ? "" : String(tau);
+  if (data.tau !== null) {
+    if (tau === null) return `These are the labels in the file, tau ${data.tau}.`;
+    return `Labels at tau ${shown}; the file has ${data.tau}.`;
+  }
+  if (tau === null) return "These are the labels in the file, by a rule of its own. The slider re-thresholds by one tau.";
+  return `Labels at one tau of ${shown}, not by the file's own rule.`;
+}
+
+function writeTau() {
+  const value = currentTau();
+  byId("tau").value = value ?? 0.5;
+  byId("tau").setAttribute("aria-valuetext", value === null ? "the file's own rule" : String(value));
+  if (document.activeElement !== byId("tau_number")) byId("tau_number").value = value ?? "";
+  byId("mode").textContent = modeWords();
+  byId("to_file").disabled = tau === null;
+  const all = summary(-1);
+  const truly = nKnown ? ` (true: ${(nTrue / nKnown).toFixed(2)})` : "";
+  const told = [[`positives per picture${truly}`, (all.positives / N).toFixed(2)]];
+  if (nKnown) told.push(["precision", share(all.precision)], ["recall", share(all.recall)]);
+  byId("told").replaceChildren(
+    ...told.map(([name, text]) => {
+      const pair = make("div");
+      pair.append(make("dt", "", name), make("dd", "", text));
+      return pair;
+    }),
+  );
+}
+
+// --- filters -----------------------------------------------------------------------------------
+
+/** The kinds that can be told of this file. */
+function kindsShown() {
+  const mayRuleOut = data.observed_negatives !== "" && (!data.keep_observed || !data.agrees);
+  const shown = { right: nKnown > 0, wrong: nKnown > 0, missed: nKnown > 0, unknown: nKnown < N, against: mayRuleOut };
+  return KINDS.filter((kind) => shown[kind.id] ?? true);
+}
+
+function makeKinds() {
+  for (const kind of kindsShown()) {
+    const label = make("label", kind.id);
+    const input = make("input");
+    Object.assign(input, { type: "radio", name: "kind", value: kind.id, checked: kind === wanted.kind });
+    input.addEventListener("change", () => {
+      wanted.kind = kind;
+      changed(FILTER);
+    });
+    label.append(input, make("b", "", kind.sign), make("span", "", kind.words), make("span", "count"));
+    byId("kinds").append(label);
+  }
+}
+
+/** Say how many labels of each kind there are, of the class that is chosen or of all. */
+function writeKinds() {
+  const { states: n } = summary(wanted.class);
+  for (const label of byId("kinds").querySelectorAll("label")) {
+    const kind = KINDS.find(({ id }) => id === label.firstChild.value);
+    const count = kind.of.reduce((sum, state) => sum + n[state], 0);
+    label.lastChild.textContent = number.format(count);
+  }
+}
+
+function chooseClass(c) {
+  wanted.class = c;
+  byId("class").value = c;
+  changed(CLASS);
+}
+
+function writeFound() {
+  const all = `${number.format(found.length)} of ${number.format(N)} pictures match`;
+  byId("found").textContent = all;
+  byId("none").hidden = found.length > 0;
+  byId("clear").disabled = !wantsLabels() && !wanted.search && wanted.sort === "id";
+}
+
+function readScore(input, otherwise) {
+  return input.value === "" || Number.isNaN(input.valueAsNumber) ? otherwise : input.valueAsNumber;
+}
+
+function clearFilters() {
+  Object.assign(wanted, { class: -1, kind: KINDS[0], low: 0, high: 1, search: "", sort: "id" });
+  for (const id of ["low", "high", "search"]) byId(id).value = "";
+  byId("sort").value = "id";
+  byId("kinds").querySelector("input").checked = true;
+  chooseClass(-1);
+}
+
+// --- keys ----------------------------------------------------------------------------------------
+
+const KEYS = {
+  "/": () => byId("search").focus(),
+  "[": () => moveTau(-STEP),
+  "]": () => moveTau(STEP),
+  0: () => setBack(),
+  g: () => focusCard(active),
+  "?": () => !byId("help").open && byId("help").showModal(),
+};
+
+function setBack() {
+  tau = null;
+  changed(LABELS);
+}
+
+function onKey(event) {
+  if (event.altKey || event.ctrlKey || event.metaKey || !KEYS[event.key]) return;
+  if (event.target.matches("select, input:not([type=range], [type=radio])")) return;
+  if (document.querySelector("dialog[open]") && !"[]0".includes(event.key)) return;
+  event.preventDefault();
+  KEYS[event.key]();
+}
+
+// --- start -----------------------------------------------------------------------------------------
+
+function writeAbout() {
+  const left = data.n_train - N;
+  const some = `${number.format(N)} of ${number.format(data.n_train)} training pictures, evenly spaced; every number is of these`;
+  const pictures = left ? some : `${number.format(N)} training pictures`;
+  byId("about").textContent = `${data.file}: ${pictures}; ${number.format(C)} classes; ${ruleWords()}`;
+  byId("about").title = ruleWords();
+  byId("notes").replaceChildren(...data.notes.map((note) => make("li", "", note)));
+  if (data.tau !== null) byId("taus").append(Object.assign(make("option"), { value: data.tau }));
+  data.classes.forEach((name, c) => {
+    const option = make("option", "", name);
+    option.value = c;
+    byId("class").append(option);
+  });
+}
+
+function listen() {
+  byId("tau").addEventListener("input", (event) => setTau(event.target.valueAsNumber));
+  byId("tau_number").addEventListener("input", ({ target }) => {
+    if (target.value !== "" && target.validity.valid) setTau(target.valueAsNumber);
+  });
+  byId("tau_number").addEventListener("blur", writeTau);
+  byId("to_file").addEventListener("click", setBack);
+  byId("class").addEventListener("change", (event) => chooseClass(Number(event.target.value)));
+  byId("low").addEventListener("input", ({ target }) => {
+    wanted.low = readScore(target, 0);
+    changed(FILTER);
+  });
+  byId("high").addEventListener("input", ({ target }) => {
+    wanted.high = readScore(target, 1);
+    changed(FILTER);
+  });
+  byId("search").addEventListener("input", ({ target }) => {
+    wanted.search = target.value;
+    changed(FILTER);
+  });
+  byId("search").addEventListener("keydown", ({ key }) => key === "Enter" && focusCard(0));
+  byId("sort").addEventListener("change", ({ target }) => {
+    wanted.sort = target.value;
+    changed(FILTER);
+  });
+  byId("clear").addEventListener("click", clearFilters);
+  byId("show_help").addEventListener("click", () => byId("help").showModal());
+  byId("skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    focusCard(active);
+  });
+  document.addEventListener("keydown", onKey);
+  byId("classes").addEventListener("toggle", () => document.body.classList.toggle("with_table", byId("classes").open));
+}
+
+function start() {
+  byId("filters").open = matchMedia("(min-width: 700px)").matches;
+  byId("classes").open = matchMedia("(min-width: 1420px)").matches;
+  document.body.classList.toggle("with_table", byId("classes").open);
+  writeAbout();
+  makeKinds();
+  makeTable(chooseClass);
+  startDialog();
+  judge(tau);
+  measure();
+  startCards(openPicture);
+  listen();
+  stale = FILTER | CLASS | LABELS;
+  redraw();
+}
+
+start();

@@ -1,0 +1,109 @@
+"""The page as one HTML file: its parts joined, the data in a block that is never run."""
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import files
+from pipeline.errors import InputError, some
+from pipeline.tables import Index, PseudoLabels, Scores, Truth
+from pipeline.viewer import thumbnails
+from pipeline.viewer.data import PageData, bits, evenly_spaced, page_data
+
+HERE = Path(__file__).parent
+PAGE, THUMBNAILS = "index.html", "thumbnails"
+# In the order in which a browser runs them, as one script.
+SCRIPTS = ("labels.js", "classes.js", "cards.js", "dialog.js", "page.js")
+
+
+def write(
+    folder: Path,
+    file: Path,
+    index: Index,
+    scores: Scores,
+    pseudo: PseudoLabels,
+    truth: Truth | None,
+    embedded: Path,
+    most: int,
+) -> PageData:
+    """Write the page and its thumbnails, as a whole or not at all.
+
+    Args:
+        folder: where to; it may hold an older page and nothing else.
+        file: the pseudo-label file; only its name is shown.
+        index: the index.
+        scores: the teacher's scores of the train pictures.
+        pseudo: the pseudo-labels of the same pictures.
+        truth: the complete labels; None where there are none.
+        embedded: images.parquet, for pictures that have no file.
+        most: how many pictures to show; of more, evenly spaced rows are taken, so that pages
+            of two pseudo-label files show the same.
+
+    Returns:
+        What the page knows.
+
+    Raises:
+        InputError: the folder holds something else, a picture cannot be read, or the tables do
+            not belong together.
+    """
+    check_nothing_else_in(folder)
+    shown = evenly_spaced(len(pseudo.image_ids), most)
+    data = page_data(file, index, scores, pseudo, truth, shown)
+    with files.replacing(folder.resolve()) as temporary:
+        temporary.mkdir()
+        rows = index.rows("train")[shown]
+        sizes = thumbnails.write(temporary / THUMBNAILS, index, rows, embedded)
+        data["tiny"] = bits(sizes.max(axis=1) <= thumbnails.TINY)
+        data["shape"] = round(float(np.median(sizes[:, 1] / sizes[:, 0])), 3)
+        (temporary / PAGE).write_text(page(data), encoding="utf-8", newline="\n")
+    return data
+
+
+def check_nothing_else_in(folder: Path) -> None:
+    """Check that replacing a folder takes nothing away but an older page.
+
+    Raises:
+        InputError: it holds other files, or is one.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is a file; should be a folder, which is made anew")
+    others = sorted({path.name for path in folder.iterdir()} - {PAGE, THUMBNAILS})
+    if others:
+        raise InputError(
+            f"{folder}: holds other files, which would be lost: {some(others, 3)}; should be a "
+            f"folder that does not exist, or an older page"
+        )
+
+
+def page(data: PageData) -> str:
+    """Return the page about some data.
+
+    Names may be anything: `<` is escaped in the block, and the scripts show it as text alone. The
+    policy lets no other script run, and nothing be fetched but pictures beside the page.
+    """
+    script = "\n".join(_part(name) for name in SCRIPTS)
+    style = _part("page.css")
+    policy = (
+        f"default-src 'none'; img-src 'self' file:; style-src '{_digest(style)}'; "
+        f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
+    )
+    block = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+    parts = {"policy": policy, "style": style, "script": script, "data": block}
+    html = _part("page.html")
+    for name, text in parts.items():  # the data last: nothing in it is taken for a place
+        html = html.replace(f"{{{{{name}}}}}", text)
+    return html
+
+
+def _part(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    """Return what a policy calls an inline script or style by."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,43 @@
+"""Small copies of the pictures, in files beside the page."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from pipeline import gallery
+from pipeline.arrays import RowNumbers
+from pipeline.tables import Index
+
+# The longer side in pixels. Cards are 170 to 250 wide, and a screen may have two pixels for one.
+SIDE = 240
+# A picture up to this is kept as it is, and shown with its pixels as squares.
+TINY = 64
+QUALITY = 82
+
+
+def write(folder: Path, index: Index, rows: RowNumbers, embedded: Path) -> npt.NDArray[np.int64]:
+    """Write a picture for each row of the index: 0.jpg, 1.jpg ..., or .png where it is tiny.
+
+    They are named by number, since an image_id may be anything.
+
+    Returns:
+        (len(rows), 2) their widths and heights.
+
+    Raises:
+        InputError: as of `gallery.load`.
+    """
+    folder.mkdir()
+    sizes = np.zeros((len(rows), 2), np.int64)
+
+    def write_one(position: int, picture: Image.Image) -> None:
+        if max(picture.size) <= TINY:
+            picture.save(folder / f"{position}.png")
+        else:
+            picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+            picture.save(folder / f"{position}.jpg", quality=QUALITY, optimize=True)
+        sizes[position] = picture.size
+
+    gallery.for_each(index, rows, embedded, write_one)
+    return sizes

@@ -1,0 +1,374 @@
+"""The page of labels: what it knows, what it is made of, and what can be wrong."""
+
+import base64
+import hashlib
+import io
+import json
+import re
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from pipeline import images, tables
+from pipeline.errors import InputError
+from pipeline.figures import canvas
+from pipeline.pseudo_labels import PseudoLabelParams, pseudo_labels
+from pipeline.tables import Index, Scores, Truth
+from pipeline.viewer import page
+from pipeline.viewer.data import evenly_spaced
+from stages import labels
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "</script><img src=x onerror=alert(2)>",
+    "\"quoted\" & 'single'",
+    "$5 {{script}} ${alert(3)}",
+    "two\nlines",
+    "猫",
+    "قطة",
+    "very long " * 30,
+)
+N_TRAIN = 40
+
+
+def make_data(
+    folder: Path,
+    classes: tuple[str, ...] = ("cat", "dog", "cow"),
+    image_ids: tuple[str, ...] = (),
+    tau: float = 0.4,
+    keep_observed: bool = True,
+    negatives: bool = False,
+    n_known: int = N_TRAIN,
+    size: tuple[int, int] = (12, 8),
+) -> Path:
+    """Write the tables of a small run; two of the pictures are of val and test."""
+    rng = np.random.RandomState(3)
+    names = [*image_ids, *(f"p{number:03}" for number in range(N_TRAIN + 2 - len(image_ids)))]
+    n_classes = len(classes)
+    probs = rng.rand(N_TRAIN, n_classes).astype(np.float32)
+    # A score that is tau is not above it, though as float32 these two are above 0.4 and 0.15.
+    probs[::7, 0], probs[3::7, 1] = np.float32(tau), np.float32(0.15)
+    truth = rng.rand(N_TRAIN, n_classes) < probs
+    targets = np.zeros((N_TRAIN + 2, n_classes), np.int8)
+    train = np.arange(1, N_TRAIN + 1)
+    for row, present in zip(train, truth, strict=True):
+        if present.any():
+            targets[row, rng.choice(np.flatnonzero(present))] = 1
+        if negatives and not present.all():
+            targets[row, rng.choice(np.flatnonzero(~present))] = -1
+    pictures = [encoded(number, size) for number in range(N_TRAIN + 2)]
+    sizes, sha256 = images.fingerprints(pictures)
+    index = Index(
+        classes=classes,
+        image_ids=sorted(names),
+        paths=[None] * len(names),
+        splits=np.array(["test", *["train"] * N_TRAIN, "val"]),
+        targets=targets,
+        labels=np.zeros(targets.shape, np.bool_),
+        sizes=sizes,
+        sha256=sha256,
+    )
+    data = folder / "data"
+    train_ids = index.ids(train)
+    scores = Scores(train_ids, probs)
+    params = PseudoLabelParams(tau=tau, keep_observed=keep_observed)
+    tables.write_index(data / "index.parquet", index)
+    tables.write_images(data / "images.parquet", index.image_ids, pictures)
+    tables.write_scores(data / "scores.parquet", scores, classes)
+    known = Truth(train_ids[:n_known], truth[:n_known])
+    tables.write_truth(data / "truth.parquet", known, classes)
+    pseudo = pseudo_labels(params, index, scores)
+    tables.write_pseudo_labels(data / "pseudo_labels.parquet", pseudo, classes)
+    return data
+
+
+def encoded(seed: int, size: tuple[int, int]) -> bytes:
+    noise = np.random.RandomState(seed).randint(0, 256, (size[1], size[0], 3)).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def run(*arguments: str, exit_code: int = 0) -> Result:
+    result = CliRunner().invoke(labels.main, arguments, catch_exceptions=False)
+    assert result.exit_code == exit_code, result.output
+    return result
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SPML_DATA_ROOT", raising=False)
+    return tmp_path
+
+
+def known_to(html: str) -> dict[str, Any]:
+    """What is in the page's block of data, read as a browser does."""
+    (block,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', html, re.S)
+    data: dict[str, Any] = json.loads(block)
+    return data
+
+
+def matrix(text: str, *shape: int) -> np.ndarray:
+    packed = np.frombuffer(base64.b64decode(text), np.uint8)
+    return np.unpackbits(packed, bitorder="little", count=int(np.prod(shape))).reshape(shape)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+# --- what the page knows ---------------------------------------------------------------
+
+
+def test_the_page_knows_exactly_what_is_in_the_files(here: Path) -> None:
+    make_data(here, negatives=True, n_known=30)
+    output = run().output
+    assert output.splitlines()[-1] == "labels of 40 pictures: reports/labels/index.html"
+    data = known_to((here / "reports/labels/index.html").read_text())
+    index = tables.read_index(here / "data/index.parquet")
+    pseudo = tables.read_pseudo_labels(here / "data/pseudo_labels.parquet")
+    truth = tables.read_truth(here / "data/truth.parquet")
+    probs = tables.read_scores(here / "data/scores.parquet").probs
+    targets = index.targets[index.rows("train")]
+
+    assert data["file"] == "pseudo_labels.parquet"
+    assert data["rule"] == {"rule": "tau", "rule.tau": "0.4", "rule.keep_observed": "true"}
+    assert (data["tau"], data["keep_observed"], data["agrees"]) == (0.4, True, True)
+    assert data["n_train"] == N_TRAIN
+    assert data["image_ids"] == pseudo.image_ids
+    values = struct.unpack(f"<{probs.size}f", base64.b64decode(data["scores"]))
+    assert np.array_equal(np.array(values, np.float32).reshape(probs.shape), probs)
+    for name, expected in (
+        ("labels", pseudo.labels),
+        ("observed", targets == 1),
+        ("observed_negatives", targets == -1),
+        ("truth", np.concatenate([truth.labels, np.zeros((10, 3), np.bool_)])),
+        ("known", np.arange(N_TRAIN) < 30),
+        ("tiny", np.ones(N_TRAIN, np.bool_)),
+    ):
+        assert np.array_equal(matrix(data[name], *expected.shape), expected), name
+
+
+def test_a_part_of_the_pictures_is_evenly_spaced_and_the_command_says_so(here: Path) -> None:
+    make_data(here)
+    assert "labels of 7 of 40 pictures: " in run("--most", "7").output
+    data = known_to((here / "reports/labels/index.html").read_text())
+    ids = tables.read_scores(here / "data/scores.parquet").image_ids
+    assert data["image_ids"] == [ids[row] for row in (0, 6, 13, 19, 26, 32, 39)]
+    assert data["n_train"] == N_TRAIN
+    thumbnails = sorted(path.name for path in (here / "reports/labels/thumbnails").iterdir())
+    assert thumbnails == [f"{number}.png" for number in range(7)]
+
+
+@pytest.mark.parametrize(("n", "most", "rows"), [(3, 5, [0, 1, 2]), (9, 3, [0, 4, 8]), (4, 1, [0])])
+def test_rows_are_from_the_first_to_the_last(n: int, most: int, rows: list[int]) -> None:
+    assert evenly_spaced(n, most).tolist() == rows
+
+
+def test_without_truth_nothing_is_judged_and_the_page_says_so(here: Path) -> None:
+    (make_data(here) / "truth.parquet").unlink()
+    assert "note: The truth of these pictures is unknown" in run().output
+    data = known_to((here / "reports/labels/index.html").read_text())
+    assert data["truth"] == data["known"] == ""
+    assert data["notes"][0].startswith("The truth of these pictures is unknown")
+
+
+def test_a_truth_of_some_pictures_is_said_with_their_number(here: Path) -> None:
+    make_data(here, n_known=25)
+    assert "The truth of 15 of these 40 pictures is unknown" in run().output
+
+
+def test_another_rule_has_no_tau(here: Path) -> None:
+    path = make_data(here) / "pseudo_labels.parquet"
+    change_rule(path, {b"spml.rule": b"taus_of_classes", b"spml.rule.taus": b'{"cat": 0.3}'})
+    run()
+    data = known_to((here / "reports/labels/index.html").read_text())
+    assert (data["tau"], data["agrees"], data["keep_observed"]) == (None, False, True)
+    assert data["rule"]["rule.taus"] == '{"cat": 0.3}'
+
+
+def test_scores_in_the_file_that_are_others_are_said(here: Path) -> None:
+    data = make_data(here)
+    scores = tables.read_scores(data / "scores.parquet")
+    higher = Scores(scores.image_ids, np.sqrt(scores.probs))
+    tables.write_scores(data / "scores.parquet", higher, ("cat", "dog", "cow"))
+    assert "scores in the file are not those of scores.parquet" in run().output
+    assert known_to((here / "reports/labels/index.html").read_text())["agrees"] is False
+
+
+def change_rule(path: Path, changes: dict[bytes, bytes]) -> None:
+    table = pq.read_table(path)
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, **changes}), path)
+
+
+# --- what it is made of ------------------------------------------------------------------
+
+
+def test_hostile_names_are_data_and_nothing_else(here: Path) -> None:
+    make_data(here, classes=HOSTILE, image_ids=HOSTILE)
+    run()
+    html = (here / "reports/labels/index.html").read_text(encoding="utf-8")
+    data = known_to(html)
+    assert data["classes"] == list(HOSTILE)
+    index = tables.read_index(here / "data/index.parquet")
+    assert data["image_ids"] == index.ids(index.rows("train"))
+    assert len(set(HOSTILE) & set(data["image_ids"])) == len(HOSTILE) - 2  # of test and val
+    assert len(re.findall(r"<script", html)) == len(re.findall(r"</script", html)) == 2
+    assert "alert(" not in re.sub(r'id="data">.*?</script>', "", html, flags=re.S)
+    names = [path.name for path in (here / "reports/labels/thumbnails").iterdir()]
+    assert all(re.fullmatch(r"\d+\.png", name) for name in names)
+
+
+def test_nothing_is_fetched_from_the_web(here: Path) -> None:
+    make_data(here)
+    run()
+    html = (here / "reports/labels/index.html").read_text(encoding="utf-8")
+    addresses = re.findall(r"(?:https?:)?//[a-z][\w.]+/?\S*", html)
+    assert [address.split('"')[0] for address in addresses] == ["http://www.w3.org/2000/svg"]
+    assert not re.search(r"url\(|@import|innerHTML|insertAdjacentHTML|document\.write", html)
+    (policy,) = re.findall(r'Content-Security-Policy" content="(.*?)"', html)
+    assert policy.startswith("default-src 'none'; img-src 'self' file:; ")
+    for kind, tag in (("style", "<style>"), ("script", "<script>")):
+        text = html.split(tag)[1].split(f"</{kind}>")[0]
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+
+
+def test_equal_inputs_give_equal_bytes(here: Path) -> None:
+    make_data(here, size=(300, 200))
+    run("--out", "one")
+    run("--out", "two")
+    assert files_of(here / "one") == files_of(here / "two")
+    assert len(files_of(here / "one")) == N_TRAIN + 1
+
+
+def test_an_older_page_is_replaced_as_a_whole(here: Path) -> None:
+    make_data(here)
+    run()
+    assert len(files_of(here / "reports/labels")) == N_TRAIN + 1
+    run("--most", "3")
+    assert len(files_of(here / "reports/labels")) == 4
+    assert [path.name for path in (here / "reports").iterdir()] == ["labels"]
+
+
+def test_photographs_are_shrunk_and_keep_their_shape(here: Path) -> None:
+    make_data(here, size=(300, 150))
+    run("--most", "2")
+    folder = here / "reports/labels"
+    with Image.open(folder / "thumbnails/1.jpg") as picture:
+        assert (picture.format, picture.size) == ("JPEG", (240, 120))
+    data = known_to((folder / "index.html").read_text())
+    assert (data["tiny"], data["shape"]) == ("", 0.5)
+
+
+def test_tiny_pictures_are_kept_pixel_by_pixel(here: Path) -> None:
+    make_data(here)
+    run("--most", "1")
+    with Image.open(here / "reports/labels/thumbnails/0.png") as picture:
+        kept = np.asarray(picture)
+    with Image.open(io.BytesIO(encoded(1, (12, 8)))) as picture:  # row 0 is of test
+        assert np.array_equal(kept, np.asarray(picture))
+
+
+def test_the_signs_have_the_colours_of_the_contact_sheet() -> None:
+    style = (Path(page.__file__).parent / "page.css").read_text()
+    light = style.split("@media")[0]
+    for name in ("observed", "right", "wrong", "missed", "added"):
+        assert f"--{name}: {getattr(canvas, name.upper()).lower()};" in light
+
+
+# --- what can be wrong -------------------------------------------------------------------
+
+
+def test_an_index_of_other_observed_labels_is_refused(here: Path) -> None:
+    make_data(here / "one")
+    make_data(here / "two", negatives=True)  # other draws
+    file = "one/data/pseudo_labels.parquet"
+    output = run(file, "--data", "two/data", exit_code=1).output
+    assert output == (
+        f"Error: {file}: its observed labels are not those of the index; it was made for other "
+        f"data: run `dvc repro`\n"
+    )
+
+
+@pytest.mark.parametrize("value", ["nan", "high", "", "-0.1", "1.5"])
+def test_a_tau_that_is_none_is_named(here: Path, value: str) -> None:
+    change_rule(make_data(here) / "pseudo_labels.parquet", {b"spml.rule.tau": value.encode()})
+    output = run(exit_code=1).output
+    assert output == (
+        f"Error: data/pseudo_labels.parquet: metadata 'spml.rule.tau' = {value!r}: should be a "
+        f"number from 0 to 1\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("index", "run the stage prepare first"),
+        ("scores", "run the stage score first"),
+        ("pseudo_labels", "run the stage pseudo_label first"),
+        ("images", "run the stage prepare first"),
+    ],
+)
+def test_a_table_that_is_not_there_is_one_line_and_nothing_is_written(
+    here: Path, name: str, said: str
+) -> None:
+    (make_data(here) / f"{name}.parquet").unlink()
+    output = run(exit_code=1).output
+    assert output == f"Error: data/{name}.parquet: no such file; {said}\n"
+    assert not (here / "reports").exists() or not any((here / "reports").iterdir())
+
+
+def test_a_file_that_is_no_table_leaves_the_older_page(here: Path) -> None:
+    make_data(here)
+    run("--most", "2")
+    before = files_of(here / "reports")
+    (here / "other.parquet").write_bytes(b"no Parquet")
+    output = run("other.parquet", exit_code=1).output
+    assert output.startswith("Error: other.parquet: cannot be read as Parquet: ")
+    assert output.count("\n") == 1
+    assert files_of(here / "reports") == before
+
+
+def test_a_folder_of_other_files_is_not_replaced(here: Path) -> None:
+    make_data(here)
+    (here / "notes").mkdir()
+    (here / "notes/a.txt").write_text("mine")
+    for out, named in (("notes", "a.txt"), (".", "data, notes")):
+        output = run("--out", out, exit_code=1).output
+        assert output == (
+            f"Error: {out}: holds other files, which would be lost: {named}; should be a folder "
+            f"that does not exist, or an older page\n"
+        )
+    assert "notes/a.txt: is a file" in run("--out", "notes/a.txt", exit_code=1).output
+    assert (here / "notes/a.txt").read_text() == "mine"
+
+
+def test_no_picture_at_all_is_refused(here: Path) -> None:
+    make_data(here)
+    assert run("--most", "0", exit_code=1).output == "Error: most = 0: should be at least 1\n"
+    with pytest.raises(InputError, match="should be at least 1"):
+        evenly_spaced(4, -1)
+
+
+def test_a_picture_that_cannot_be_read_leaves_the_older_page(here: Path) -> None:
+    make_data(here)
+    run("--most", "2")
+    before = files_of(here / "reports")
+    index = tables.read_index(here / "data/index.parquet")
+    broken = [b"broken"] * len(index.image_ids)
+    tables.write_images(here / "data/images.parquet", index.image_ids, broken)
+    output = run(exit_code=1).output
+    assert "data/images.parquet: 40 of 40 pictures cannot be read: p001 (has changed" in output
+    assert files_of(here / "reports") == before
