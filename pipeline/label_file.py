@@ -176,8 +176,8 @@ def histogram(file: LabelFile, column: int, step: float = 0.05) -> dict[str, Cou
     """Count the labels of a class by score, from the lowest bin that has any to 1.
 
     Returns:
-        "low" and "high" edges of the bins, and counts of "observed", "right" and "wrong" labels and of the
-        "added" ones that are not judged.
+        "low" and "high" edges of the bins, and counts of "observed", "right" and "wrong" labels
+        and of the "added" ones that are not judged.
     """
     edges = np.linspace(0, 1, round(1 / step) + 1)
     scores, labels = file.pseudo.probs[:, column], file.pseudo.labels[:, column]
