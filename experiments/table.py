@@ -172,13 +172,22 @@ def columns_of_runs(table: list[Row], keys: list[str]) -> dict[str, list[object]
 
 def label(row: Row, keys: list[str], columns: list[str]) -> str:
     """Return what a row is in one line, as "wan, tau 0.4"; arguments as of `markdown`."""
+    names = {key: ALWAYS.get(key, _brief(key)) for key in columns}
     parts = []
     for key, value in zip(keys, row.values, strict=True):
-        name = ALWAYS.get(key, key.removeprefix("train_"))
         text = text_of(value)
         if text and key in columns:
+            clear = list(names.values()).count(names[key]) == 1
+            name = names[key] if clear else key.removeprefix("train_")
             parts.append(text if name in ("loss", "rule") else f"{name} {text}")
     return ", ".join(parts) or "all runs"
+
+
+def _brief(key: str) -> str:
+    """Return the last part of a key, and whose it is if that is a training's."""
+    section, _, rest = key.partition(".")
+    last = rest.rpartition(".")[2]
+    return f"{section.removeprefix('train_')} {last}" if section.startswith("train_") else last
 
 
 def text_of(value: object) -> str:

@@ -161,8 +161,13 @@ def test_columns_of_the_markdown_align() -> None:
 
 def test_a_row_is_called_by_what_it_is() -> None:
     runs = [run(), run(train_student__fit__lr=1.0)]
-    keys = grouping_keys(runs)
-    rows = table.rows(runs, keys)
-    assert table.label(rows[0], keys, keys) == "wan, tau 0.4, student.fit.lr 0.002"
-    assert table.label(rows[0], keys, keys[:1]) == "wan"
-    assert table.label(rows[0], keys, []) == "all runs"
+    found = grouping_keys(runs)
+    rows = table.rows(runs, found)
+    assert table.label(rows[0], found, found) == "wan, tau 0.4, student lr 0.002"
+    assert table.label(rows[0], found, found[:1]) == "wan"
+    assert table.label(rows[0], found, []) == "all runs"
+    two = ["train_student.fit.lr", "train_student.linear.lr", "prepare.source"]
+    rows = table.rows([run(train_student__linear__lr=3.0)], two)
+    assert table.label(rows[0], two, two) == (
+        "student.fit.lr 0.002, student.linear.lr 3, source digits"
+    )
