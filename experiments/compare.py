@@ -1,0 +1,79 @@
+"""compare: a table of experiments, their seeds taken together -> reports/compare/.
+
+python -m experiments.compare                       # what DVC keeps
+python -m experiments.compare .cache/sweep/losses   # the runs in a folder and below it
+"""
+
+from pathlib import Path
+from statistics import mean
+
+import click
+
+from experiments import dvc_runs, finished, table
+from experiments.keys import grouping_keys
+from pipeline import files
+from pipeline.errors import InputError, some
+from pipeline.figures import compare as figure
+from pipeline.terminal import shown
+from stages import REPORTS, Stage
+
+BOLD = "Bold is what val prefers; mean ± standard deviation over runs that differ in their seeds."
+
+
+@click.command(cls=Stage)
+@click.argument("folders", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--by", multiple=True, metavar="KEY", help="Take these params for the rows instead.")
+@click.option("--all-commits", is_flag=True, help="The experiments of every commit, too.")
+def main(folders: tuple[Path, ...], by: tuple[str, ...], all_commits: bool) -> None:
+    """Compare runs in FOLDERS, or without any the experiments of DVC and the workspace.
+
+    A row is what differs in its seeds alone; bold is what val prefers.
+    """
+    if folders and all_commits:
+        raise InputError(
+            "--all-commits: is about the experiments of DVC; should go without folders"
+        )
+    found = finished.in_folders(folders) if folders else dvc_runs.kept(all_commits)
+    left_out = shown(f"left out: {some(found.left_out)}") if found.left_out else ""
+    if not found.runs:
+        raise InputError(
+            f"no run has metrics{left_out and '; ' + left_out}; should be one at least"
+        )
+    runs = table.without_duplicates(found.runs)
+    keys = grouping_keys(runs, by)
+    rows = table.rows(runs, keys)
+    columns = table.needed(rows, keys)
+    text = table.markdown(rows, keys, columns) + f"\n{BOLD}\n"
+    out = REPORTS / "compare"
+    with files.replacing(out) as folder:
+        folder.mkdir()
+        (folder / "table.md").write_text(text, encoding="utf-8")
+        files.write_csv(folder / "table.csv", table.columns_of_rows(rows, keys))
+        files.write_csv(folder / "runs.csv", table.columns_of_runs(rows, keys))
+        groups = [group for row in rows if (group := _group(row, keys, columns)).students]
+        if groups:
+            figure.students(folder / "compare.png", folder / "compare.svg", groups=groups)
+    click.echo(text, nl=False)
+    if left_out:
+        click.echo(left_out)
+    if len(columns) < len(keys):
+        hidden = some([shown(key) for key in keys if key not in columns], 3)
+        click.echo(f"{hidden} differ only together with these; table.csv has them")
+    if mixed := table.mixed(rows):
+        click.echo(f"runs of a row also differ in {some([shown(key) for key in mixed])}")
+    if again := table.repeated(rows):
+        names = some([shown(run.name) for run in again])
+        click.echo(f"runs with the params of another, and other metrics: {names}")
+    click.echo(f"runs: {len(runs):,}, rows: {len(rows):,}; table and figure: {out}")
+
+
+def _group(row: table.Row, keys: list[str], columns: list[str]) -> figure.Group:
+    val = row.measured(table.CHOSEN_BY)
+    return figure.Group(
+        table.label(row, keys, columns), row.measured("student.mAP"), row.measured("teacher.mAP"),
+        mean(val) if val else float("nan"), row.preferred,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""The figure of several experiments: test mAP of their students and teachers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.figures.canvas import STUDENT, TEACHER, canvas, short
+
+MOST_ROWS = 40
+LONGEST_LABEL = 60
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in their seeds.
+
+    Attributes:
+        label: what they are.
+        students: test mAP of each run's student, percent.
+        teachers: of each run's teacher; may be empty.
+        val: the mean val mAP of the students, percent; NaN where it is not known.
+        preferred: whether val prefers it.
+    """
+
+    label: str
+    students: list[float]
+    teachers: list[float]
+    val: float
+    preferred: bool
+
+
+def students(*paths: Path, groups: list[Group]) -> None:
+    """Draw the students' test mAP, every seed and the mean, and the teachers' mean as a tick.
+
+    The best is on top. Of more than 40 groups those with the highest val mAP are drawn.
+
+    Args:
+        paths: the files to write, .png or .svg.
+        groups: at least one, each with a student.
+    """
+    by_val = sorted(groups, key=lambda group: -np.nan_to_num(group.val, nan=-1.0))
+    drawn = sorted(by_val[:MOST_ROWS], key=lambda group: np.mean(group.students))
+    labels = [short(group.label, LONGEST_LABEL) for group in drawn]
+    title = "students on the test pictures, the best on top"
+    if len(groups) > len(drawn):
+        title = f"the {len(drawn)} of {len(groups)} rows with the highest val mAP"
+    width = 6.5 + 0.075 * max(len(text) for text in labels)
+    with canvas(*paths, width=width, height=1.7 + 0.3 * len(drawn)) as figure:
+        axis = figure.subplots()
+        places = np.arange(len(drawn))
+        for place, group in zip(places, drawn, strict=True):
+            seeds = [place] * len(group.students)
+            axis.plot(group.students, seeds, "o", color=STUDENT, alpha=0.45, markersize=5, mew=0)
+        means = np.array([np.mean(group.students) for group in drawn])
+        axis.plot([], [], "o", color=STUDENT, alpha=0.45, markersize=5, mew=0, label="a student")
+        axis.plot(means, places, "D", color=STUDENT, markersize=7, label="mean of students")
+        teachers = np.array([np.mean(group.teachers or [np.nan]) for group in drawn])
+        axis.plot(
+            teachers, places, "|", color=TEACHER, markersize=15, mew=2.5, label="mean of teachers"
+        )
+        best = np.array([group.preferred for group in drawn])
+        axis.plot(
+            means[best], places[best], "s", color="black", fillstyle="none", markersize=13,
+            label="preferred by val",
+        )  # fmt: skip
+        axis.set_yticks(places, labels)
+        axis.set(xlabel="test mAP (%)", title=title)
+        axis.set_ylim(-0.7, len(drawn) - 0.3)
+        axis.grid(axis="y", visible=False)
+        figure.legend(loc="outside lower center", ncols=4)

@@ -1,0 +1,229 @@
+"""A file of pseudo-labels to look at: what was added, and what of it is right if that is known.
+
+Nothing here needs torch or scikit-learn, whose import takes seconds: a look must not.
+"""
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline import parquet, tables
+from pipeline.arrays import BoolMatrix, RowNumbers
+from pipeline.errors import InputError, some
+from pipeline.tables import PseudoLabels
+from pipeline.terminal import shown
+
+Counts = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+# Names that a misspelled one is compared with; of more, its neighbours in the alphabet.
+MOST_COMPARED = 2000
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """Pseudo-labels and what is known of their truth, N training pictures and C classes.
+
+    Attributes:
+        path: the file.
+        classes: the C class names.
+        pseudo: the labels.
+        truth: (N, C) complete labels, False where they are not known.
+        known: (N,) whether they are.
+        negatives: (N, C) what the annotator ruled out, as far as that is known.
+        about_truth: what `truth` and `negatives` come from, in words.
+    """
+
+    path: Path
+    classes: tuple[str, ...]
+    pseudo: PseudoLabels
+    truth: BoolMatrix
+    known: npt.NDArray[np.bool_]
+    negatives: BoolMatrix
+    about_truth: str
+
+    @cached_property
+    def added(self) -> BoolMatrix:
+        """(N, C) labels that the annotator did not confirm."""
+        return self.pseudo.labels & ~self.pseudo.observed
+
+    @cached_property
+    def judged(self) -> BoolMatrix:
+        """(N, C) entries that the annotator did not see and whose truth is known."""
+        return self.known[:, None] & ~self.pseudo.observed & ~self.negatives
+
+    @cached_property
+    def right(self) -> BoolMatrix:
+        """(N, C) added labels that are true."""
+        return self.pseudo.labels & self.judged & self.truth
+
+    @cached_property
+    def wrong(self) -> BoolMatrix:
+        """(N, C) added labels that are not."""
+        return self.pseudo.labels & self.judged & ~self.truth
+
+    @cached_property
+    def missed(self) -> BoolMatrix:
+        """(N, C) true labels that neither the annotator nor the teacher has found."""
+        return ~self.pseudo.labels & self.judged & self.truth
+
+    def row(self, image_id: str) -> int:
+        """Return the row of a picture.
+
+        Raises:
+            InputError: there is no such picture.
+        """
+        return _find(image_id, self.pseudo.image_ids, f"{self.path}: has no picture")
+
+    def column(self, name: str) -> int:
+        """Return the column of a class.
+
+        Raises:
+            InputError: there is no such class.
+        """
+        return _find(name, list(self.classes), f"{self.path}: has no class")
+
+
+def read(path: Path) -> LabelFile:
+    """Read a file of pseudo-labels; of its truth nothing is known.
+
+    Raises:
+        InputError: the file is missing, is not a table of pseudo-labels, or names no picture or
+            no probability where it should.
+    """
+    _, classes = parquet.read(path, {}, "pseudo_label")
+    pseudo = tables.read_pseudo_labels(path, classes)
+    if not pseudo.image_ids:
+        raise InputError(f"{path}: has no picture; it should be written by the stage pseudo_label")
+    for row in (row for row, name in enumerate(pseudo.image_ids) if name is None):
+        raise InputError(f"{path}: row {row} has no image_id; should name a picture")
+    outside = pseudo.labels & ~((pseudo.probs >= 0) & (pseudo.probs <= 1))  # NaN, too
+    for row, column in np.argwhere(outside):
+        raise InputError(
+            f"{path}: image_id {pseudo.image_ids[row]!r}, class {classes[column]!r}: score "
+            f"{pseudo.probs[row, column]}: should be a probability, from 0 to 1"
+        )
+    nothing = np.zeros(pseudo.labels.shape, np.bool_)
+    known = np.zeros(len(pseudo.labels), np.bool_)
+    return LabelFile(path, classes, pseudo, nothing, known, nothing, "not used")
+
+
+def summary(file: LabelFile) -> dict[str, int]:
+    """Return counts: pictures, and labels of all of them together.
+
+    "dropped" are observed positives without a label, "against" added labels that the annotator
+    had ruled out: neither is there unless `keep_observed` is false.
+    """
+    labels, observed = file.pseudo.labels, file.pseudo.observed
+    return {
+        "images": len(labels),
+        "images_with_added": int(file.added.any(axis=1).sum()),
+        "images_without_label": int((~labels.any(axis=1)).sum()),
+        "positives": int(labels.sum()),
+        "observed": int(observed.sum()),
+        "dropped": int((observed & ~labels).sum()),
+        "against": int((labels & file.negatives).sum()),
+        "added": int(file.added.sum()),
+        "right": int(file.right.sum()),
+        "wrong": int(file.wrong.sum()),
+        "missed": int(file.missed.sum()),
+    }
+
+
+def per_class(file: LabelFile) -> dict[str, Counts | Floats]:
+    """Return, of each class, counts and the scores of its added labels, (C,) each.
+
+    "mean" and "lowest" are NaN for a class that nothing was added of.
+    """
+    added = file.added
+    count = added.sum(axis=0)
+    scores = np.where(added, file.pseudo.probs, 0).sum(axis=0, dtype=np.float64)
+    lowest = np.where(added, file.pseudo.probs, np.inf).min(axis=0, initial=np.inf)
+    return {
+        "positives": file.pseudo.labels.sum(axis=0),
+        "observed": file.pseudo.observed.sum(axis=0),
+        "added": count,
+        "mean": np.where(count > 0, scores / np.maximum(count, 1), np.nan),
+        "lowest": np.where(count > 0, lowest, np.nan),
+        "right": file.right.sum(axis=0),
+        "wrong": file.wrong.sum(axis=0),
+        "missed": file.missed.sum(axis=0),
+    }
+
+
+def evenly(rows: RowNumbers, most: int) -> RowNumbers:
+    """Return at most so many of the rows, evenly spaced: of a sweep's files, similar ones."""
+    return rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64)]
+
+
+def surest(file: LabelFile, column: int, most: int) -> tuple[RowNumbers, RowNumbers]:
+    """Return the pictures whose added label of a class scores highest, and those lowest.
+
+    Both begin at their end of the scores; no picture is in both.
+    """
+    rows = np.flatnonzero(file.added[:, column])
+    rows = rows[np.argsort(-file.pseudo.probs[rows, column], kind="stable")]
+    top = rows[:most]
+    return top, rows[len(top) :][::-1][:most]
+
+
+def histogram(file: LabelFile, column: int, step: float = 0.05) -> dict[str, Counts | Floats]:
+    """Count the labels of a class by score, from the lowest bin that has any to 1.
+
+    Returns:
+        "low" and "high" edges of the bins, and counts of "observed", "right" and "wrong" labels
+        and of the "added" ones that are not judged.
+    """
+    edges = np.linspace(0, 1, round(1 / step) + 1)
+    scores, labels = file.pseudo.probs[:, column], file.pseudo.labels[:, column]
+    right, wrong = file.right[:, column], file.wrong[:, column]
+    groups = {
+        "observed": labels & file.pseudo.observed[:, column],
+        "right": right,
+        "wrong": wrong,
+        "added": file.added[:, column] & ~right & ~wrong,
+    }
+    counts = {name: np.histogram(scores[group], edges)[0] for name, group in groups.items()}
+    filled = np.flatnonzero(sum(counts.values()))
+    first = filled[0] if len(filled) else len(edges) - 1
+    return {
+        "low": edges[first:-1],
+        "high": edges[first + 1 :],
+        **{name: count[first:] for name, count in counts.items()},
+    }
+
+
+def check_same_classes(path: Path, found: tuple[str, ...], file: LabelFile) -> None:
+    """Check that another file is about exactly the classes of this one, in their order.
+
+    Raises:
+        InputError: it is not.
+    """
+    if found != file.classes:
+        raise InputError(
+            f"{path}: its {len(found)} classes ({some(list(found), 5)}) are not the "
+            f"{len(file.classes)} of {file.path} ({some(list(file.classes), 5)})"
+        )
+
+
+def _find(name: str, names: list[str], complaint: str) -> int:
+    if name in names:
+        return names.index(name)
+    printed = [shown(other) for other in names]
+    if name in printed:  # copied from a terminal
+        return printed.index(name)
+    within = [other for other in names if name and name.casefold() in other.casefold()]
+    if len(names) > MOST_COMPARED:
+        # Comparing takes a tenth of a millisecond each.
+        names = sorted(names)
+        place = bisect_left(names, name)
+        names = names[max(0, place - MOST_COMPARED // 2) : place + MOST_COMPARED // 2]
+    lower = {other.casefold(): other for other in names}
+    close = [lower[other] for other in get_close_matches(name.casefold(), lower)]
+    likely = (within or close or names)[:3]
+    raise InputError(f"{complaint} {name!r}; should be one such as {', '.join(likely)}")

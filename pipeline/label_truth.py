@@ -1,0 +1,79 @@
+"""The truth of a file of pseudo-labels, if it is there and belongs to them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline import parquet, tables
+from pipeline.arrays import BoolMatrix
+from pipeline.errors import InputError
+from pipeline.label_file import LabelFile, check_same_classes
+
+
+def with_truth(file: LabelFile, path: Path, required: bool) -> LabelFile:
+    """Add the complete labels, and the observed negatives of the index.parquet beside them.
+
+    Args:
+        file: the labels.
+        path: truth.parquet.
+        required: whether somebody asked for this truth. If not, one that is missing or may not
+            belong to the labels is not used, and `about_truth` says why.
+
+    Raises:
+        InputError: a required truth is missing or is of other pictures or classes.
+    """
+    try:
+        truth, known = _truth(file, path)
+    except InputError as error:
+        if required:
+            raise
+        return replace(file, about_truth=f"not used: {error}")
+    index = path.with_name("index.parquet")
+    try:
+        negatives = _observed_negatives(file, index)
+        n = int(negatives.sum())
+        about = f"{n:,} observed negatives of {index} left out" if n else "no observed negatives"
+        if not index.exists():
+            about = f"no {index.name} beside it, so nothing is taken as an observed negative"
+    except InputError as error:
+        if not required:
+            return replace(file, about_truth=f"{path} not used: {error}")
+        negatives = np.zeros_like(truth)
+        about = f"nothing is taken as an observed negative: {error}"
+    pictures = f"all {len(known):,}" if known.all() else f"{known.sum():,} of {len(known):,}"
+    denied = int((file.pseudo.observed & known[:, None] & ~truth).sum())
+    if denied:
+        about += f"; {denied:,} of the {file.pseudo.observed.sum():,} observed labels are not in it"
+    about = f"{path}, of {pictures} pictures; {about}"
+    return replace(file, truth=truth, known=known, negatives=negatives, about_truth=about)
+
+
+def _truth(file: LabelFile, path: Path) -> tuple[BoolMatrix, npt.NDArray[np.bool_]]:
+    """Return the complete labels of the pictures, (N, C), and which are known, (N,)."""
+    _, classes = parquet.read(path, {}, "prepare")
+    check_same_classes(path, classes, file)
+    table = tables.read_truth(path)
+    row_of = {name: row for row, name in enumerate(table.image_ids)}
+    rows = np.array([row_of.get(name, -1) for name in file.pseudo.image_ids], np.int64)
+    known = rows >= 0
+    if not known.any():
+        raise InputError(f"{path}: has none of the {len(rows):,} pictures of {file.path}")
+    truth = np.zeros(file.pseudo.labels.shape, np.bool_)
+    truth[known] = table.labels[rows[known]]
+    return truth, known
+
+
+def _observed_negatives(file: LabelFile, path: Path) -> BoolMatrix:
+    """Return what the annotator ruled out, (N, C); nothing where there is no index."""
+    if not path.exists():
+        return np.zeros(file.pseudo.labels.shape, np.bool_)
+    index = tables.read_index(path)
+    check_same_classes(path, index.classes, file)
+    targets = index.targets[index.rows("train")]
+    same = index.ids(index.rows("train")) == file.pseudo.image_ids
+    if not same or ((targets == 1) != file.pseudo.observed).any():
+        what = "observed labels" if same else "training pictures"
+        raise InputError(f"{path}: has other {what} than {file.path}")
+    return np.asarray(targets == -1)

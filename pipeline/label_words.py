@@ -1,0 +1,102 @@
+"""The words for what is in a file of pseudo-labels, as label_text and label_diff_text need them."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.label_file import Counts, LabelFile
+from pipeline.terminal import Span, View, fitted, shown
+
+MOST_CLASSES = 40
+MOST_LABELS = 8  # of a picture, where it is one of many
+LONGEST_NAME = 40
+INDENT = 4
+
+Facts = list[tuple[str, str]]
+
+
+def heading(file: LabelFile) -> Facts:
+    """Return what a file is: its path, its rule, what its truth is taken from."""
+    return [
+        ("file", shown(str(file.path))),
+        ("rule", rule(file)),
+        ("truth", shown(file.about_truth)),
+    ]
+
+
+def rule(file: LabelFile) -> str:
+    """Return the rule that made the labels and its settings, as the file tells them."""
+    told = file.pseudo.rule
+    if "spml.rule" not in told:
+        return "the file does not tell"
+    settings = [
+        f"{key.removeprefix('spml.rule.')} {value}"
+        for key, value in told.items()
+        if key != "spml.rule"
+    ]
+    text = told["spml.rule"] + (f" ({', '.join(settings)})" if settings else "")
+    return shown(text)
+
+
+def quality(told: dict[str, Any]) -> str:
+    """Return precision and recall, given the counts "right", "wrong" and "missed"."""
+    right = told["right"]
+    precision, recall = right + told["wrong"], right + told["missed"]
+    return (
+        f"precision {share(right, precision)} of what was added, recall {share(right, recall)} "
+        f"of what the annotator did not see"
+    )
+
+
+def share(part: int, whole: int) -> str:
+    """Return part / whole with three decimals, "-" where there is nothing to take a part of."""
+    return f"{part / whole:.3f}" if whole else "-"
+
+
+def entry(file: LabelFile, row: int, column: int) -> Span:
+    """Return in words what a label is, or what the lack of it is."""
+    place = row, column
+    labelled = file.pseudo.labels[place]
+    if file.pseudo.observed[place]:
+        return Span("observed" if labelled else "observed, dropped", "observed")
+    if file.negatives[place]:
+        return Span("against negative" if labelled else "observed negative", "observed")
+    for meaning, entries in (("right", file.right), ("wrong", file.wrong), ("missed", file.missed)):
+        if entries[place]:
+            return Span(meaning, meaning)
+    return Span("added" if labelled else "")
+
+
+def listed(file: LabelFile, row: int, entries: npt.NDArray[np.bool_], scores: bool) -> list[Span]:
+    """Return the first classes of a picture where `entries`, (C,), is True, and what they are."""
+    columns = np.flatnonzero(entries)
+    spans = []
+    for column in columns[:MOST_LABELS]:
+        judgement = entry(file, row, int(column))
+        text = class_name(file, int(column))
+        if scores:
+            text += f" {file.pseudo.probs[row, column]:.3f}"
+            if judgement.text != "added":
+                text += f" {judgement.text}"
+        spans.append(Span(text, judgement.meaning))
+    if len(columns) > MOST_LABELS:
+        spans.append(Span(f"and {len(columns) - MOST_LABELS} more"))
+    return [Span(f"{text},", meaning) for text, meaning in spans[:-1]] + spans[-1:]
+
+
+def classes_shown(ranks: Counts, view: View) -> tuple[list[int], str]:
+    """Choose the classes of a table: all in their order, or the 40 of the highest rank.
+
+    Returns:
+        their columns, and a sentence on those left out, "" if none is.
+    """
+    if view.every_class or len(ranks) <= MOST_CLASSES:
+        return list(range(len(ranks))), ""
+    columns = np.argsort(-ranks, kind="stable")[:MOST_CLASSES].tolist()
+    return columns, f"{len(ranks) - MOST_CLASSES:,} more classes are left out; --all shows them"
+
+
+def class_name(file: LabelFile, column: int, most: int = LONGEST_NAME) -> str:
+    """Return the name of a class, cut to so many cells."""
+    return fitted(shown(file.classes[column]), most)

@@ -1,0 +1,71 @@
+"""inspect: look at a file of pseudo-labels in the terminal; no stage of dvc.yaml.
+
+python -m stages.inspect --class cat
+python -m stages.inspect old.parquet --against data/pseudo_labels.parquet
+"""
+
+import io
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline import label_diff, label_diff_text, label_file, label_text, label_truth
+from pipeline.errors import InputError
+from pipeline.terminal import View, shown
+from stages import DATA, Stage
+
+COLOURS: dict[str, dict[str, Any]] = {
+    "heading": {"bold": True},
+    "right": {"fg": "green"},
+    "wrong": {"fg": "red"},
+    "missed": {"fg": "yellow"},
+    "observed": {"fg": "cyan"},
+}
+FILE = click.Path(path_type=Path)
+
+
+@click.command(cls=Stage)
+@click.argument("path", metavar="[FILE]", type=FILE, default=DATA / "pseudo_labels.parquet")
+@click.option("--class", "name", help="Look at one class.")
+@click.option("--image", "image_id", help="Look at one picture.")
+@click.option("--against", type=FILE, help="Show what changed from FILE to this one.")
+@click.option("--truth", type=FILE, help="The complete labels; else those beside FILE or in data/.")
+@click.option("--rows", type=click.IntRange(min=0), default=10, help="Pictures to show; else 10.")
+@click.option("--all", "every_class", is_flag=True, help="Show more than 40 classes, too.")
+def main(
+    path: Path, name: str | None, image_id: str | None, against: Path | None, truth: Path | None,
+    rows: int, every_class: bool,
+) -> None:  # fmt: skip
+    """Look at pseudo-labels: what was added, how sure the teacher was, what of it is right.
+
+    FILE is data/pseudo_labels.parquet if none is given.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that cannot show every name
+        sys.stdout.reconfigure(errors="backslashreplace")
+    if name is not None and image_id is not None:
+        raise InputError("--class and --image: should be one of them")
+    view = View(shutil.get_terminal_size().columns, rows, every_class, _paint)
+    beside = path.with_name("truth.parquet")
+    default = beside if beside.exists() else DATA / "truth.parquet"
+    try:
+        file = label_file.read(path)
+        file = label_truth.with_truth(file, truth or default, required=truth is not None)
+        if against:
+            diff = label_diff.compare(file, label_file.read(against))
+            lines = label_diff_text.page(diff, name, image_id, view)
+        else:
+            lines = label_text.page(file, name, image_id, view)
+    except InputError as error:  # which may cite names out of the file
+        raise InputError(shown(str(error))) from None
+    click.echo("\n".join(lines))
+
+
+def _paint(text: str, meaning: str) -> str:
+    return click.style(text, **COLOURS.get(meaning, {}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Pseudo-labels with scores, truth and index beside them, drawn by chance."""
+
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import tables
+from pipeline.arrays import BoolMatrix, Probs
+from pipeline.tables import Index, PseudoLabels, Truth
+
+CLASSES = ("cat", "dog", "sea lion")
+
+
+def write(
+    folder: Path,
+    taus: dict[str, float],
+    n: int = 60,
+    classes: tuple[str, ...] = CLASSES,
+    image_ids: list[str] | None = None,
+    negatives: float = 0.1,
+    keep: bool = True,
+    seed: int = 0,
+) -> None:
+    """Write index.parquet, truth.parquet and a file of pseudo-labels per name and tau.
+
+    A tenth of the entries is observed negative; one entry of a picture observed positive.
+    """
+    rng = np.random.RandomState(seed)
+    truth: BoolMatrix = rng.rand(n, len(classes)) < 0.5
+    truth[np.arange(n), rng.randint(len(classes), size=n)] = True
+    observed = np.zeros_like(truth)
+    for row in range(n):
+        observed[row, rng.choice(np.flatnonzero(truth[row]))] = True
+    ruled_out = (rng.rand(*truth.shape) < negatives) & ~truth
+    probs: Probs = (0.6 * rng.rand(*truth.shape) + 0.4 * truth).astype(np.float32)
+    ids = image_ids or [f"photo-{row:03d}" for row in range(n)]
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, tau in taus.items():
+        labels = probs > np.float32(tau)
+        if keep:
+            labels = (labels | observed) & ~ruled_out
+        pseudo = PseudoLabels(
+            ids, observed, labels, np.where(labels, probs, np.float32(np.nan)),
+            {"spml.rule": "tau", "spml.rule.tau": repr(tau)},
+        )  # fmt: skip
+        tables.write_pseudo_labels(folder / name, pseudo, classes)
+    tables.write_truth(folder / "truth.parquet", Truth(ids, truth), classes)
+    index = Index(
+        classes, ids, [None] * n, np.array(["train"] * n),
+        observed.astype(np.int8) - ruled_out.astype(np.int8), np.zeros_like(truth),
+        np.full(n, -1), [None] * n,
+    )  # fmt: skip
+    tables.write_index(folder / "index.parquet", index)

@@ -1,0 +1,146 @@
+"""Runs in folders: which count, and why the others do not."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from experiments import finished
+from pipeline.errors import InputError
+
+PARAMS = {"prepare": {"source": "digits", "seed": 1}, "pseudo_label": {"tau": 0.4}}
+METRICS = {"student.mAP": 90.5, "pseudo_labels.precision": None}
+
+
+def write(folder: Path, params: Any = PARAMS, metrics: Any = METRICS) -> Path:
+    """Write a run; no metrics.json if `metrics` is None."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "params.yaml").open("w") as file:
+        YAML().dump(params, file)
+    if metrics is not None:
+        (folder / "reports/evaluate").mkdir(parents=True)
+        (folder / "reports/evaluate/metrics.json").write_text(json.dumps(metrics))
+    return folder
+
+
+def lock(tau: float, labels_made: str = "aa", labels_read: str = "aa") -> str:
+    return f"""
+schema: '2.0'
+stages:
+  pseudo_label:
+    cmd: python -m stages.pseudo_label
+    params:
+      params.yaml:
+        pseudo_label:
+          tau: {tau}
+    outs:
+    - path: data/pseudo_labels.parquet
+      md5: {labels_made}
+  train_student:
+    cmd: python -m stages.train_student
+    deps:
+    - path: data/pseudo_labels.parquet
+      md5: {labels_read}
+    - path: stages/train_student.py
+      md5: bb
+    outs: []
+"""
+
+
+def test_runs_are_found_in_a_folder_and_below_it(tmp_path: Path) -> None:
+    for name in ("a", "b/c", "b/d/e"):
+        write(tmp_path / name)
+    found = finished.in_folders([tmp_path])
+    assert [run.name for run in found.runs] == [str(tmp_path / n) for n in ("a", "b/c", "b/d/e")]
+    assert found.left_out == []
+    run = found.runs[0]
+    assert run.params == {"prepare.source": "digits", "prepare.seed": 1, "pseudo_label.tau": 0.4}
+    assert run.metrics == METRICS
+
+
+def test_a_folder_counts_once_however_it_is_reached(tmp_path: Path) -> None:
+    write(tmp_path / "a")
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    folders = [tmp_path / "a", tmp_path, tmp_path / "link", tmp_path / "b/../a"]
+    (tmp_path / "b").mkdir()
+    assert len(finished.in_folders(folders).runs) == 1
+    assert len(finished.in_folders([tmp_path / "link"]).runs) == 1
+
+
+def test_what_a_run_or_a_tool_keeps_inside_is_no_run(tmp_path: Path) -> None:
+    write(tmp_path)
+    for name in ("data/x", "reports/x", ".dvc/tmp/exps/x", ".git/x", ".venv/x"):
+        write(tmp_path / name)
+    write(tmp_path / "sweep/reports")
+    names = [Path(run.name).name for run in finished.in_folders([tmp_path]).runs]
+    assert names == [tmp_path.name, "reports"]
+
+
+def test_runs_that_cannot_be_compared_are_left_out_with_the_reason(tmp_path: Path) -> None:
+    write(tmp_path / "waits", metrics=None)
+    write(tmp_path / "empty", metrics={})
+    write(tmp_path / "list", metrics=[1])
+    write(tmp_path / "text", metrics={"student.mAP": "high"})
+    write(tmp_path / "half")
+    (tmp_path / "half/reports/evaluate/metrics.json").write_text('{"student.mAP": 9')
+    write(tmp_path / "yaml")
+    (tmp_path / "yaml/params.yaml").write_text("a: [")
+    write(tmp_path / "nothing")
+    (tmp_path / "nothing/params.yaml").write_text("")
+    write(tmp_path / "fine")
+    found = finished.in_folders([tmp_path])
+    assert [run.name for run in found.runs] == [str(tmp_path / "fine")]
+    assert found.left_out == [
+        f"{tmp_path}/empty (no metrics)",
+        f"{tmp_path}/half (metrics.json cannot be read)",
+        f"{tmp_path}/list (metrics.json holds no names and values)",
+        f"{tmp_path}/nothing (params.yaml holds no names and values)",
+        f"{tmp_path}/text (student.mAP = 'high' is no number)",
+        f"{tmp_path}/waits (no metrics)",
+        f"{tmp_path}/yaml (params.yaml cannot be read)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (lock(0.4), ""),
+        (lock(0.6), "pseudo_label was changed after the run"),
+        (
+            lock(0.4, labels_made="cc"),
+            "train_student was not run with the new data/pseudo_labels.parquet",
+        ),
+        ("<<<<<<< HEAD", "dvc.lock cannot be read"),
+        ("a: [", "dvc.lock cannot be read"),
+    ],
+)
+def test_metrics_of_before_a_change_are_not_taken_for_those_of_after(
+    text: str, reason: str, tmp_path: Path
+) -> None:
+    write(tmp_path)
+    (tmp_path / "dvc.lock").write_text(text)
+    found = finished.in_folders([tmp_path])
+    assert found.left_out == ([f"{tmp_path} ({reason})"] if reason else [])
+    assert len(found.runs) == (not reason)
+
+
+def test_folders_that_hold_no_run_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nix: no such folder; should hold runs"):
+        finished.in_folders([tmp_path / "nix"])
+    with pytest.raises(InputError, match=f"{tmp_path}: holds no params.yaml, nor does a folder"):
+        finished.in_folders([tmp_path])
+
+
+def test_sections_become_dotted_keys_and_weights_of_classes_stay_one_value() -> None:
+    values = {
+        "prepare": {"observe": {"class_weights": {"cat": 1.0}, "num_pos": 1}, "classes": ["a"]},
+        "train_teacher": {"losses": {}},
+    }
+    assert finished.flat(values) == {
+        "prepare.observe.class_weights": {"cat": 1.0},
+        "prepare.observe.num_pos": 1,
+        "prepare.classes": ["a"],
+        "train_teacher.losses": {},
+    }

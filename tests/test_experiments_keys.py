@@ -1,0 +1,147 @@
+"""The params that tell runs apart: those that they read, and that differ."""
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+
+from experiments import keys, table
+from experiments.finished import Run
+from pipeline.errors import InputError
+
+BASE = {
+    "prepare.source": "digits",
+    "prepare.seed": 1200,
+    "prepare.digits.n_train": 100,
+    "prepare.table.file": "labels.csv",
+    "train_teacher.seed": 0,
+    "train_teacher.loss": "wan",
+    "train_teacher.losses.wan.gamma": None,
+    "train_teacher.losses.em.alpha": 0.1,
+    "train_teacher.mode": "end_to_end",
+    "train_teacher.linear.lr": 1e-3,
+    "pseudo_label.tau": 0.4,
+    "train_student.seed": 0,
+    "train_student.fit.lr": 2e-3,
+}
+
+
+def run(name: str = "x", student: float = 90.0, val: float = 91.0, **changes: Any) -> Run:
+    """A run; "train_teacher__loss" stands for the key train_teacher.loss."""
+    params = BASE | {key.replace("__", "."): value for key, value in changes.items()}
+    metrics = {
+        "teacher.mAP": student - 1,
+        "student.mAP": student,
+        "student.val_mAP": val,
+        "pseudo_labels.precision": 0.8,
+        "pseudo_labels.recall": 0.7,
+        "pseudo_labels.positives_per_image": 2.5,
+        "classes_evaluated": 10,
+    }
+    return Run(name, params, metrics)
+
+
+def sweep() -> list[Run]:
+    """Two losses, three taus, three seeds."""
+    rng = np.random.RandomState(0)
+    return [
+        run(
+            f"{loss}-{tau}-{seed}", *(90 + rng.rand(2)).tolist(), train_teacher__loss=loss,
+            pseudo_label__tau=tau, train_teacher__seed=seed, train_student__seed=seed,
+            prepare__seed=seed,
+        )
+        for loss, tau, seed in product(("wan", "em"), (0.5, 0.3, 0.4), range(3))
+    ]  # fmt: skip
+
+
+def test_rows_are_told_apart_by_loss_tau_and_what_differs_but_not_by_seeds() -> None:
+    always = ["train_teacher.loss", "pseudo_label.tau"]
+    assert keys.grouping_keys([run()]) == always
+    assert keys.grouping_keys(sweep()) == always
+    other = run(train_student__fit__lr=1e-3, train_teacher__mode="linear")
+    assert keys.grouping_keys([run(), other]) == [
+        *always,
+        "train_teacher.mode",
+        "train_student.fit.lr",
+    ]
+
+
+def test_a_key_that_newer_runs_have_is_taken() -> None:
+    runs = [run(), run(pseudo_label__rule="band", pseudo_label__band=[0.1, 0.9])]
+    found = keys.grouping_keys(runs)
+    assert found == [
+        "train_teacher.loss",
+        "pseudo_label.rule",
+        "pseudo_label.tau",
+        "pseudo_label.band",
+    ]
+    assert [row.values for row in table.rows(runs, found)] == [
+        ("wan", None, 0.4, None),
+        ("wan", "band", 0.4, [0.1, 0.9]),
+    ]
+    assert keys.differing([run(), run(train_student__boost=None)]) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"train_teacher__losses__em__alpha": 0.2},
+        {"train_teacher__losses__gr__q2": 0.2},
+        {"prepare__table__file": "other.csv"},
+        {"train_teacher__linear__lr": 1.0},
+        {"train_student__fit__lr": 2e-3},
+        {"prepare__digits__n_train": 100.0},
+    ],
+)
+def test_what_a_run_does_not_read_or_writes_in_another_way_does_not_differ(
+    changes: dict[str, Any],
+) -> None:
+    assert keys.differing([run(), run(**changes)]) == []
+    assert len(table.without_duplicates([run(), run(**changes)])) == 1
+
+
+@pytest.mark.parametrize(
+    ("both", "key"),
+    [
+        ({"train_teacher__loss": "em"}, "train_teacher.losses.em.alpha"),
+        ({"prepare__source": "table"}, "prepare.table.file"),
+        ({"train_teacher__mode": "linear"}, "train_teacher.linear.lr"),
+        ({}, "prepare.digits.n_train"),
+    ],
+)
+def test_what_a_run_reads_differs(both: dict[str, Any], key: str) -> None:
+    runs = [run(**both), run(**both, **{key.replace(".", "__"): "other"})]
+    assert keys.differing(runs) == [key]
+    assert len(table.without_duplicates(runs)) == 2
+
+
+def test_settings_that_one_loss_alone_has_are_no_difference_between_losses() -> None:
+    runs = [run(), run(train_teacher__loss="em")]
+    assert keys.differing(runs) == ["train_teacher.loss"]
+    more = run(train_teacher__loss="em", train_teacher__losses__em__alpha=0.3)
+    assert keys.differing([*runs, more])[1:] == ["train_teacher.losses.em.alpha"]
+
+
+def test_keys_can_be_chosen_also_as_the_table_calls_them() -> None:
+    wanted = ("tau", "train_student.seed", "pseudo_label.tau")
+    assert keys.grouping_keys(sweep(), wanted) == ["pseudo_label.tau", "train_student.seed"]
+
+
+@pytest.mark.parametrize(
+    ("key", "close"),
+    [
+        ("pseudo_label.tu", "pseudo_label.tau"),
+        ("alpa", "train_teacher.losses.em.alpha"),
+        ("rule", "train_teacher.mode"),
+        ("zzz", "train_teacher.loss, pseudo_label.tau"),
+    ],
+)
+def test_an_unknown_key_brings_those_like_it(key: str, close: str) -> None:
+    with pytest.raises(InputError) as error:
+        keys.grouping_keys([run()], (key,))
+    assert str(error.value).startswith(
+        f"--by {key}: no run has such a param; should be one such as"
+    )
+    if key != "rule":
+        assert str(error.value).endswith(f" {close}")
