@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from pipeline import label_diff, label_diff_text, label_file, label_text, label_truth
 from pipeline.errors import InputError
+from pipeline.inspection import label_diff, label_diff_text, label_file, label_text, label_truth
 from pipeline.terminal import View, shown
 from stages import DATA, Stage
 

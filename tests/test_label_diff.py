@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import label_diff, label_file, label_truth, tables
+from pipeline import tables
 from pipeline.errors import InputError
-from pipeline.label_diff import LabelDiff
+from pipeline.inspection import label_diff, label_file, label_truth
+from pipeline.inspection.label_diff import LabelDiff
 from tests import label_files
 
 TAUS = {"low.parquet": 0.4, "high.parquet": 0.7}

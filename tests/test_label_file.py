@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import label_file, label_truth, metrics, parquet, pseudo_labels, tables
+from pipeline import metrics, parquet, pseudo_labels, tables
 from pipeline.errors import InputError
-from pipeline.label_file import LabelFile
+from pipeline.inspection import label_file, label_truth
+from pipeline.inspection.label_file import LabelFile
 from tests import label_files
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import label_file, label_text, label_truth, label_words
-from pipeline.label_file import LabelFile
+from pipeline.inspection import label_file, label_text, label_truth, label_words
+from pipeline.inspection.label_file import LabelFile
 from pipeline.terminal import View, width
 from tests import label_files
 

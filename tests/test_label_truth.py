@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import label_file, label_truth, tables
+from pipeline import tables
 from pipeline.errors import InputError
-from pipeline.label_file import LabelFile
+from pipeline.inspection import label_file, label_truth
+from pipeline.inspection.label_file import LabelFile
 from pipeline.tables import Truth
 from tests import label_files
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import label_diff, label_file, label_words
-from pipeline.label_diff import LabelDiff
-from pipeline.label_words import INDENT, Facts, classes_shown, entry, listed, share
+from pipeline.inspection import label_diff, label_file, label_words
+from pipeline.inspection.label_diff import LabelDiff
+from pipeline.inspection.label_words import INDENT, Facts, classes_shown, entry, listed, share
 from pipeline.terminal import Span, View, facts, record, shown, table, wrapped
 
 

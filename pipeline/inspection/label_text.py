@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import label_file
-from pipeline.label_file import LabelFile
-from pipeline.label_words import (
+from pipeline.inspection import label_file
+from pipeline.inspection.label_file import LabelFile
+from pipeline.inspection.label_words import (
     INDENT,
     class_name,
     classes_shown,

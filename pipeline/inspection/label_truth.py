@@ -9,7 +9,7 @@ import numpy.typing as npt
 from pipeline import parquet, tables
 from pipeline.arrays import BoolMatrix
 from pipeline.errors import InputError
-from pipeline.label_file import LabelFile, check_same_classes
+from pipeline.inspection.label_file import LabelFile, check_same_classes
 
 
 def with_truth(file: LabelFile, path: Path, required: bool) -> LabelFile:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.label_file import Counts, LabelFile
+from pipeline.inspection.label_file import Counts, LabelFile
 from pipeline.terminal import Span, View, fitted, shown
 
 MOST_CLASSES = 40

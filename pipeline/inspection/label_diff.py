@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.arrays import BoolMatrix
 from pipeline.errors import InputError
-from pipeline.label_file import Counts, LabelFile, check_same_classes
+from pipeline.inspection.label_file import Counts, LabelFile, check_same_classes
 
 
 @dataclass(frozen=True)
