@@ -142,8 +142,8 @@ def digest(path: Path) -> str:
 
 
 def spread(values: "pd.Series[float]") -> str:
-    """Write mean and standard deviation."""
-    if len(values) == 1:
+    """Write mean and standard deviation; the mean alone where there is no deviation."""
+    if values.nunique() == 1:
         return f"{values.iloc[0]:.2f}"
     return f"{values.mean():.2f} ± {values.std(ddof=1):.2f}"
 

@@ -179,7 +179,7 @@ def _student(out: Path, values: Values, threads: int | None) -> Values:
         "teacher_val_mAP": metrics["teacher.val_mAP"],
         "teacher_mAP": metrics["teacher.mAP"],
         "true_positives_per_image": metrics.get("truth.positives_per_image"),
-        "seconds": sum(json.loads((folder / "seconds.json").read_text()).values()),
+        "seconds": round(sum(json.loads((folder / "seconds.json").read_text()).values()), 1),
     }
 
 
