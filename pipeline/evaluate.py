@@ -74,6 +74,8 @@ def evaluate(
         metrics["pseudo_labels.precision"] = _rounded(ratio(total["right"], total["added"]))
         metrics["pseudo_labels.recall"] = _rounded(ratio(total["right"], total["hidden"]))
     metrics["pseudo_labels.positives_per_image"] = _per_image(pseudo.labels)
+    if pseudo.ignored.any():
+        metrics["pseudo_labels.ignored_share"] = round(float(pseudo.ignored.mean()), 4)
     if seen.any():
         metrics["truth.positives_per_image"] = _per_image(train_truth[seen])
     per_class: dict[str, list[object]] = {

@@ -41,7 +41,8 @@ def pseudo_label_quality(
     """Count, per class, what the labels add to what the annotator saw.
 
     Args:
-        labels: (N, C) the positives that the student sees.
+        labels: (N, C) the positives that the student sees. Entries that it is told nothing
+            about are no positives: a true positive among them counts as not found.
         targets: (N, C) what the annotator saw; only unobserved entries (0) are judged.
         truth: (N, C) complete labels.
 

@@ -43,7 +43,10 @@ def write(
 
 
 def read(
-    path: Path, columns: dict[str, pa.DataType], stage: str
+    path: Path,
+    columns: dict[str, pa.DataType],
+    stage: str,
+    optional: dict[str, pa.DataType] | None = None,
 ) -> tuple[pa.Table, tuple[str, ...]]:
     """Read a table and its class names.
 
@@ -52,6 +55,7 @@ def read(
         columns: the columns that it should have, and their types. What another program has
             written in a type like it (large_string for string) is converted.
         stage: the stage that writes it, for messages.
+        optional: columns that it may have, and their types.
 
     Raises:
         InputError: the file is missing, is no Parquet, lacks a column or the names, or has them
@@ -68,7 +72,8 @@ def read(
     if missing or b"spml.classes" not in metadata:
         what = f"column {missing[0]!r}" if missing else "metadata 'spml.classes'"
         raise InputError(f"{path}: has no {what}; it should be written by the stage {stage}")
-    for name, wanted in columns.items():
+    there = {key: value for key, value in (optional or {}).items() if key in table.column_names}
+    for name, wanted in (columns | there).items():
         try:
             column = table[name].cast(wanted)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
@@ -137,6 +142,51 @@ def to_matrix(path: Path, column: pa.ChunkedArray, n_classes: int) -> BoolMatrix
     matrix = np.zeros((len(column), n_classes), dtype=np.bool_)
     matrix[np.repeat(np.arange(len(column)), lengths), values] = True
     return matrix
+
+
+def from_vectors(matrix: npt.NDArray[np.float32]) -> pa.FixedSizeListArray:
+    """Turn each row of a (N, C) matrix into a list of C numbers."""
+    return pa.FixedSizeListArray.from_arrays(
+        pa.array(matrix.ravel(), pa.float32()), matrix.shape[1]
+    )
+
+
+def to_vectors(
+    path: Path, table: pa.Table, name: str, classes: tuple[str, ...]
+) -> npt.NDArray[np.float32]:
+    """Turn a column of lists of C numbers into a (N, C) matrix; null in a list becomes NaN.
+
+    Raises:
+        InputError: a list has another length; `path` is for the message.
+    """
+    lengths = pc.fill_null(pc.list_value_length(table[name]), 0).to_numpy()
+    for row in np.flatnonzero(lengths != len(classes)):
+        raise InputError(
+            f"{path}: image_id {table['image_id'][row].as_py()!r}: has {lengths[row]} {name}; "
+            f"should have {len(classes)}, one per class"
+        )
+    flat: npt.NDArray[np.float32] = pc.list_flatten(table[name]).to_numpy()
+    return flat.reshape(-1, len(classes))
+
+
+def check_values(
+    path: Path,
+    table: pa.Table,
+    classes: tuple[str, ...],
+    values: npt.NDArray[np.float32],
+    right: BoolMatrix,
+    wanted: str,
+) -> None:
+    """Check that all (N, C) values are right; `wanted` says what they should be.
+
+    Raises:
+        InputError: one is not.
+    """
+    for row, column in np.argwhere(~right):
+        raise InputError(
+            f"{path}: image_id {table['image_id'][row].as_py()!r}, class {classes[column]!r}: "
+            f"{values[row, column]}: should be {wanted}"
+        )
 
 
 def _feature(name: str, dtype: pa.DataType, classes: tuple[str, ...]) -> dict[str, Any]:

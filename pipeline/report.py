@@ -76,7 +76,7 @@ def write(
             probs,
             truth,
             index.targets[rows] == 0,
-            float(pseudo.rule["spml.rule.tau"]),
+            pseudo.single_tau,
             known,
         )
         # Evenly spaced rows: the same pictures at every tau, so that two sheets compare.

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from pipeline import parquet
 from pipeline.arrays import BoolMatrix, Probs, RowNumbers, Targets
 from pipeline.errors import InputError
-from pipeline.parquet import to_lists, to_matrix
+from pipeline.parquet import check_values, from_vectors, to_lists, to_matrix, to_vectors
 
 # What the columns of all tables are; a list of numbers is one of class numbers.
 STRING = pa.string()
@@ -96,7 +96,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Scores:
-    """The teacher's probabilities of the training pictures, (N_train, C) float32."""
+    """The teacher's probabilities of the pictures of a split, (N, C) float32."""
 
     image_ids: list[str]
     probs: Probs
@@ -111,6 +111,8 @@ class PseudoLabels:
         labels: the positives that the student sees.
         probs: the teacher's probabilities, NaN where `labels` is False.
         rule: the rule that made them and its settings, as written to the metadata.
+        targets: float32 in 0..1, the chance that the class is there; None: the labels, 0 or 1.
+        weights: float32 >= 0, how much each entry counts; None: all 1.
     """
 
     image_ids: list[str]
@@ -118,6 +120,31 @@ class PseudoLabels:
     labels: BoolMatrix
     probs: Probs
     rule: dict[str, str]
+    targets: npt.NDArray[np.float32] | None = None
+    weights: npt.NDArray[np.float32] | None = None
+
+    @property
+    def ignored(self) -> BoolMatrix:
+        """Where the student is told nothing: weight 0."""
+        if self.weights is None:
+            return np.zeros_like(self.labels)
+        ignored: BoolMatrix = self.weights == 0
+        return ignored
+
+    @property
+    def single_tau(self) -> float | None:
+        """The score above which each class of each picture is positive; None if there is none."""
+        if self.rule.get("spml.rule") == "top_k" or "spml.rule.calibrate" in self.rule:
+            return None
+        return float(self.rule["spml.rule.tau"])
+
+    def student_targets(self) -> npt.NDArray[np.float32]:
+        """Return what the student learns: (N_train, C) targets; with weights (N_train, C, 2).
+
+        The last axis of the latter is target and weight.
+        """
+        targets = (self.labels if self.targets is None else self.targets).astype(np.float32)
+        return targets if self.weights is None else np.stack([targets, self.weights], axis=-1)
 
 
 def write_index(path: Path, index: Index) -> None:
@@ -161,18 +188,19 @@ def write_images(
 
 
 def write_scores(path: Path, scores: Scores, classes: tuple[str, ...]) -> None:
-    """Write scores.parquet."""
-    n_classes = scores.probs.shape[1]
-    flat = pa.array(scores.probs.ravel(), pa.float32())
+    """Write scores.parquet or val_scores.parquet."""
     columns = {
         "image_id": pa.array(scores.image_ids, pa.string()),
-        "probs": pa.FixedSizeListArray.from_arrays(flat, n_classes),
+        "probs": from_vectors(scores.probs),
     }
     parquet.write(path, columns, classes)
 
 
 def write_pseudo_labels(path: Path, pseudo: PseudoLabels, classes: tuple[str, ...]) -> None:
-    """Write pseudo_labels.parquet."""
+    """Write pseudo_labels.parquet.
+
+    The rule decides of columns beyond the first six: whoever reads plain labels needs no more.
+    """
     labels = to_lists(pseudo.labels)
     names = pa.array(classes, pa.string()).take(labels.values)
     scores = pa.array(pseudo.probs[pseudo.labels], pa.float32())
@@ -184,6 +212,14 @@ def write_pseudo_labels(path: Path, pseudo: PseudoLabels, classes: tuple[str, ..
         "scores": pa.ListArray.from_arrays(labels.offsets, scores),
         "n_added": pa.array((pseudo.labels & ~pseudo.observed).sum(axis=1), pa.int64()),
     }
+    if pseudo.targets is not None:
+        columns["targets"] = from_vectors(pseudo.targets)
+    if pseudo.weights is not None:
+        banded = pseudo.rule.get("spml.rule") == "band"
+        if banded:
+            columns["ignored"] = to_lists(pseudo.ignored)
+        if not banded or "spml.rule.weights" in pseudo.rule:
+            columns["weights"] = from_vectors(pseudo.weights)
     parquet.write(path, columns, classes, pseudo.rule)
 
 
@@ -245,7 +281,7 @@ def read_images(path: Path, image_ids: list[str]) -> list[bytes]:
 
 
 def read_scores(path: Path, expected: tuple[str, ...] | None = None) -> Scores:
-    """Read scores.parquet.
+    """Read scores.parquet or val_scores.parquet.
 
     Raises:
         InputError: the file is missing, is not a table of scores, has other classes, or a score
@@ -253,30 +289,26 @@ def read_scores(path: Path, expected: tuple[str, ...] | None = None) -> Scores:
     """
     table, classes = parquet.read(path, {"image_id": STRING, "probs": FLOATS}, "score")
     parquet.check_same_classes(path, classes, expected)
-    image_ids = table["image_id"].to_pylist()
-    lengths = pc.fill_null(pc.list_value_length(table["probs"]), 0).to_numpy()
-    for row in np.flatnonzero(lengths != len(classes)):
-        raise InputError(
-            f"{path}: image_id {image_ids[row]!r}: has {lengths[row]} probs; should have "
-            f"{len(classes)}, one per class"
-        )
-    probs: Probs = pc.list_flatten(table["probs"]).to_numpy().reshape(-1, len(classes))
-    for row, column in np.argwhere(~((probs >= 0) & (probs <= 1))):  # NaN, too
-        raise InputError(
-            f"{path}: image_id {image_ids[row]!r}, class {classes[column]!r}: "
-            f"{probs[row, column]}: should be a probability, from 0 to 1"
-        )
-    return Scores(image_ids, probs)
+    return Scores(table["image_id"].to_pylist(), _probabilities(path, table, "probs", classes))
+
+
+def _probabilities(path: Path, table: pa.Table, name: str, classes: tuple[str, ...]) -> Probs:
+    probs = to_vectors(path, table, name, classes)
+    right = (probs >= 0) & (probs <= 1)  # False for NaN, too
+    check_values(path, table, classes, probs, right, "a probability, from 0 to 1")
+    return probs
 
 
 def read_pseudo_labels(path: Path, expected: tuple[str, ...] | None = None) -> PseudoLabels:
     """Read pseudo_labels.parquet.
 
     Raises:
-        InputError: the file is missing, is not a table of pseudo-labels, or has other classes.
+        InputError: the file is missing, is not a table of pseudo-labels, or has other classes,
+            or targets or weights that can be none.
     """
     columns = {"image_id": STRING, "observed": NUMBERS, "labels": NUMBERS, "scores": FLOATS}
-    table, classes = parquet.read(path, columns, "pseudo_label")
+    optional = {"ignored": NUMBERS, "targets": FLOATS, "weights": FLOATS}
+    table, classes = parquet.read(path, columns, "pseudo_label", optional)
     parquet.check_same_classes(path, classes, expected)
     labels = to_matrix(path, table["labels"], len(classes))
     scores = pc.list_flatten(table["scores"]).to_numpy()
@@ -287,6 +319,9 @@ def read_pseudo_labels(path: Path, expected: tuple[str, ...] | None = None) -> P
         )
     probs = np.full(labels.shape, np.nan, dtype=np.float32)
     probs[labels] = scores
+    targets = None
+    if "targets" in table.column_names:
+        targets = _probabilities(path, table, "targets", classes)
     metadata = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
     return PseudoLabels(
         image_ids=table["image_id"].to_pylist(),
@@ -294,7 +329,24 @@ def read_pseudo_labels(path: Path, expected: tuple[str, ...] | None = None) -> P
         labels=labels,
         probs=probs,
         rule={key: value for key, value in metadata.items() if key.startswith("spml.rule")},
+        targets=targets,
+        weights=_weights(path, table, classes),
     )
+
+
+def _weights(
+    path: Path, table: pa.Table, classes: tuple[str, ...]
+) -> npt.NDArray[np.float32] | None:
+    """Return the weights that the columns of pseudo_labels.parquet give; None: all 1."""
+    weights = None
+    if "weights" in table.column_names:
+        weights = to_vectors(path, table, "weights", classes)
+        right = (weights >= 0) & np.isfinite(weights)
+        check_values(path, table, classes, weights, right, "a weight, 0 or more")
+    if "ignored" in table.column_names:
+        told = ~to_matrix(path, table["ignored"], len(classes))
+        weights = told.astype(np.float32) if weights is None else np.where(told, weights, 0)
+    return weights
 
 
 def check_same_images(path: Path, found: list[str], expected: list[str]) -> None:

@@ -6,7 +6,15 @@ import click
 
 from pipeline import files, tables
 from pipeline.params import read_section
-from pipeline.pseudo_labels import PseudoLabelParams, pseudo_labels, summary, summary_per_class
+from pipeline.pseudo_labels import (
+    PseudoLabelParams,
+    in_words,
+    needs_val_scores,
+    pseudo_labels,
+    summary,
+    summary_per_class,
+)
+from pipeline.tables import Index, Scores
 from stages import DATA, PARAMS, REPORTS, Stage
 
 
@@ -15,10 +23,9 @@ def main() -> None:
     """Turn the teacher's scores into the labels that the student takes as complete."""
     params = read_section(PARAMS, "pseudo_label", PseudoLabelParams)
     index = tables.read_index(DATA / "index.parquet")
-    path = DATA / "scores.parquet"
-    scores = tables.read_scores(path, index.classes)
-    tables.check_same_images(path, scores.image_ids, index.ids(index.rows("train")))
-    pseudo = pseudo_labels(params, index, scores)
+    scores = _read("scores.parquet", index, "train")
+    val_scores = _read("val_scores.parquet", index, "val") if needs_val_scores(params) else None
+    pseudo = pseudo_labels(params, index, scores, val_scores)
     tables.write_pseudo_labels(DATA / "pseudo_labels.parquet", pseudo, index.classes)
     told = summary(pseudo)
     with files.replacing(REPORTS / "pseudo_label") as folder:
@@ -27,10 +34,21 @@ def main() -> None:
         files.write_csv(folder / "per_class.csv", summary_per_class(pseudo, index.classes))
     if told["added_per_image"] == 0:
         click.echo(f"warning: no score above tau = {params.tau} adds any label", err=True)
+    ignored = ""
+    if "ignored_per_image" in told:
+        ignored = f", {told['ignored_per_image']:.2f} classes ignored"
     click.echo(
-        f"tau {params.tau}: {told['positives_per_image']:.2f} positives a picture, "
-        f"{told['added_per_image']:.2f} of them added: {DATA / 'pseudo_labels.parquet'}"
+        f"{in_words(params)}: {told['positives_per_image']:.2f} positives a picture, "
+        f"{told['added_per_image']:.2f} of them added{ignored}: {DATA / 'pseudo_labels.parquet'}"
     )
+
+
+def _read(name: str, index: Index, split: str) -> Scores:
+    """Read the scores of a split's pictures."""
+    path = DATA / name
+    scores = tables.read_scores(path, index.classes)
+    tables.check_same_images(path, scores.image_ids, index.ids(index.rows(split)))
+    return scores
 
 
 if __name__ == "__main__":

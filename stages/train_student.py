@@ -1,7 +1,6 @@
 """train_student: index, pseudo-labels -> data/student/model.safetensors, reports/train_student/."""
 
 import click
-import numpy as np
 
 from pipeline import curves, model_file, tables
 from pipeline.losses.student import FullSupervision
@@ -22,7 +21,7 @@ def main() -> None:
     path = DATA / "pseudo_labels.parquet"
     pseudo = tables.read_pseudo_labels(path, index.classes)
     tables.check_same_images(path, pseudo.image_ids, index.ids(index.rows("train")))
-    targets = pseudo.labels.astype(np.float32)
+    targets = pseudo.student_targets()
     embedded = DATA / "images.parquet"
     trained = train("train_student", params, index, targets, FullSupervision, embedded)
     if trained is None:

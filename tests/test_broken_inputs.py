@@ -330,12 +330,12 @@ def metadata(path: str, value: bytes) -> Break:
 
 
 def column_of(path: str, name: str, value: pa.Array | None) -> Break:
-    """Replace a column of a Parquet file, or take it away."""
+    """Replace a column of a Parquet file, add it at the end, or take it away."""
 
     def break_(root: Path) -> None:
         table = pq.read_table(path)
-        at = table.column_names.index(name)
-        table = table.remove_column(at)
+        at = [*table.column_names, name].index(name)
+        table = table.drop_columns([name] if at < table.num_columns else [])
         if value is not None:
             table = table.add_column(at, name, value.take(pa.array([0] * len(table))))
         pq.write_table(table, path)
@@ -629,6 +629,32 @@ BROKEN = [
     Broken("pseudo-labels of a class that is none", "trained",
            column_of("data/pseudo_labels.parquet", "labels", pa.array([[7]])),
            ("data/pseudo_labels.parquet: class number 7: should be from 0 to 2",), "evaluate"),
+    Broken("pseudo-labels with targets that are none", "trained",
+           column_of("data/pseudo_labels.parquet", "targets", pa.array([[0, 2.0, 1]], FLOATS)),
+           ("data/pseudo_labels.parquet: image_id 'p/", "class 'b': 2.0: should be a prob"),
+           "train_student"),
+    Broken("pseudo-labels with weights of other classes", "trained",
+           column_of("data/pseudo_labels.parquet", "weights", pa.array([[1.0]], FLOATS)),
+           ("data/pseudo_labels.parquet: image_id 'p/", "has 1 weights; should have 3"),
+           "train_student"),
+    Broken("no scores of val for isotonic", "trained",
+           both(gone("./data/val_scores.parquet"), params(pseudo_label__calibrate="isotonic")),
+           ("data/val_scores.parquet: no such file; run the stage score first",), "pseudo_label"),
+    Broken("scores of val that are of train", "trained",
+           both(lambda root: shutil.copy("data/scores.parquet", "data/val_scores.parquet"),
+                params(pseudo_label__calibrate="isotonic")),
+           ("data/val_scores.parquet: its 5 image_ids are not the 4 of the index",),
+           "pseudo_label"),
+    Broken("no tau for a soft rule", "trained",
+           params(pseudo_label__rule="soft", pseudo_label__tau=0.0),
+           ("params.yaml: pseudo_label.tau = 0.0: should be a number > 0 and < 1, since rule is",),
+           "pseudo_label"),
+    Broken("a band without negatives", "trained",
+           params(pseudo_label__rule="band", pseudo_label__width=0.5),
+           ("params.yaml: pseudo_label.width = 0.5: should be below tau = 0.4",), "pseudo_label"),
+    Broken("a rule that is none", "trained", params(pseudo_label__rule="quota"),
+           ("params.yaml: pseudo_label.rule = 'quota': should be 'tau', 'top_k', 'band' or 'soft'",
+            ), "pseudo_label"),
     Broken("a truth of other pictures", "trained",
            column_of("data/truth.parquet", "image_id", pa.array(["x"])),
            ("truth.parquet: has no image_id 'p/1",), "evaluate"),

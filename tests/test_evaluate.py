@@ -129,6 +129,20 @@ def test_with_the_truth_of_some_training_pictures_the_labels_of_these_are_judged
     assert evaluation.note.startswith("The truth of 1 of the 3 training pictures is unknown: ")
 
 
+def test_what_is_ignored_counts_as_not_found_and_its_share_is_told() -> None:
+    weights = np.ones((3, 3), np.float32)
+    weights[2, 1:] = 0  # of the third picture, whose owl is hidden
+    evaluation = evaluated(pseudo=replace(PSEUDO, weights=weights))
+    plain = evaluated()
+    assert evaluation.metrics["pseudo_labels.ignored_share"] == pytest.approx(2 / 9, abs=1e-4)
+    assert "pseudo_labels.ignored_share" not in plain.metrics
+    assert evaluation.per_class == plain.per_class
+    for name in plain.metrics:
+        assert evaluation.metrics[name] == plain.metrics[name]
+    none = evaluated(pseudo=replace(PSEUDO, weights=np.full((3, 3), 0.5, np.float32)))
+    assert list(none.metrics) == list(plain.metrics)
+
+
 @pytest.mark.parametrize(
     ("test_truth", "pseudo"),
     [

@@ -105,8 +105,8 @@ def test_classes_without_average_precision_are_left_out(tmp_path: Path) -> None:
 # --- histograms ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("tau", [0.0, 0.999], ids=str)
-def test_histograms_show_present_absent_and_tau(tau: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize("tau", [0.0, 0.999, None], ids=str)
+def test_histograms_show_present_absent_and_tau(tau: float | None, tmp_path: Path) -> None:
     run.score_histograms(tmp_path / "a.png", *scores(), tau)
     pixels = drawn(tmp_path / "a.png")
     assert has_colour(pixels, canvas.POSITIVE)

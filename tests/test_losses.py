@@ -377,6 +377,40 @@ def test_full_supervision_by_hand() -> None:
     assert value == pytest.approx((0.287682 + 1.386294 + 0.836988) / 3, abs=1e-5)
 
 
+def test_full_supervision_with_weights_by_hand() -> None:
+    # The terms of p = .75 above, with the weights 2, 0 and .5; divided by 3, not by 2.5.
+    targets = torch.tensor([[[1.0, 2.0], [0.0, 0.0], [0.5, 0.5]]])
+    logits = torch.full((1, 3), LN3)
+    value, gradient = value_and_gradient(FullSupervision(Task(targets, 1)), logits, targets)
+    assert value.item() == pytest.approx((2 * 0.287682 + 0.5 * 0.836988) / 3, abs=1e-5)
+    # d/dg: p - 1, p and p - .5, weighted
+    assert gradient[0].tolist() == pytest.approx([2 * -0.25 / 3, 0, 0.5 * 0.25 / 3], abs=1e-6)
+
+
+@given(batch=batches())
+@settings(deadline=None, max_examples=30)
+def test_full_supervision_with_weights_of_1_is_the_one_without(
+    batch: tuple[Tensor, Tensor],
+) -> None:
+    logits, targets = batch[0], (batch[1] == 1).float()
+    weighted = torch.stack([targets, torch.ones_like(targets)], dim=-1)
+    loss = FullSupervision(Task(targets, 1))
+    value, gradient = value_and_gradient(loss, logits, targets)
+    value_1, gradient_1 = value_and_gradient(loss, logits, weighted)
+    assert value.item() == value_1.item()
+    assert torch.equal(gradient, gradient_1)
+
+
+def test_what_is_ignored_does_not_change_how_much_the_rest_counts() -> None:
+    # Two batches of one picture each: of the second, half is ignored.
+    logits = torch.tensor([[1.0, -2.0]])
+    loss = FullSupervision(Task(torch.zeros(1, 2), 1))
+    whole = value_and_gradient(loss, logits, torch.tensor([[[1.0, 1], [0, 1]]]))[1]
+    half = value_and_gradient(loss, logits, torch.tensor([[[1.0, 1], [0, 0]]]))[1]
+    assert half[0, 0] == whole[0, 0]
+    assert half[0, 1] == 0
+
+
 def test_full_supervision_is_finite_for_extreme_logits() -> None:
     logits = torch.tensor([[80.0, -80.0, 80.0, -80.0, 80.0, -80.0]])
     targets = torch.tensor([[1.0, 1.0, 0.0, 0.0, 0.5, 0.5]])

@@ -1,6 +1,7 @@
 """The artifacts opened by the programs that users have, with no code of this project."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -41,6 +42,19 @@ FEATURES = {
             "sha256": Value("string"),
         }
     ),
+    "every_column": Features(
+        {
+            "image_id": Value("string"),
+            "observed": List(CLASS_LABEL),
+            "labels": List(CLASS_LABEL),
+            "label_names": List(Value("string")),
+            "scores": List(Value("float32")),
+            "n_added": Value("int64"),
+            "targets": List(Value("float32"), length=3),
+            "ignored": List(CLASS_LABEL),
+            "weights": List(Value("float32"), length=3),
+        }
+    ),
     "truth": Features({"image_id": Value("string"), "labels": List(CLASS_LABEL)}),
     "scores": Features({"image_id": Value("string"), "probs": List(Value("float32"), length=3)}),
     "images": Features({"image_id": Value("string"), "image": Image()}),
@@ -68,6 +82,10 @@ def data(tmp_path: Path) -> Path:
         rule={"spml.rule": "tau", "spml.rule.tau": "0.3"},
     )
     tables.write_pseudo_labels(folder / "pseudo_labels.parquet", pseudo, CLASSES)
+    weights = np.array([[1, 0, 0.5], [0, 0, 0], [1, 1, 0.25]], np.float32)
+    rule = {"spml.rule": "band", "spml.rule.tau": "0.3", "spml.rule.weights": "confidence"}
+    whole = replace(pseudo, targets=PROBS, weights=weights, rule=rule)
+    tables.write_pseudo_labels(folder / "every_column.parquet", whole, CLASSES)
     index = Index(
         classes=CLASSES,
         image_ids=["a", "b", "c", "d", "e"],
@@ -191,6 +209,25 @@ def test_datasets_reads_the_pseudo_labels(data: Path, tmp_path: Path) -> None:
     assert labels.names == list(CLASSES)
     assert labels.int2str(dataset[0]["labels"]) == dataset[0]["label_names"] == ["cat", "sea lion"]
     assert labels.str2int("Löwe") == 1
+
+
+def test_every_reader_reads_what_a_rule_makes_besides_labels(data: Path, tmp_path: Path) -> None:
+    path = data / "every_column.parquet"
+    ignored, weights = [[1], [0, 1, 2], []], [[1, 0, 0.5], [0, 0, 0], [1, 1, 0.25]]
+    frame = pd.read_parquet(path)
+    assert [list(row) for row in frame["ignored"]] == ignored
+    assert [list(row) for row in frame["weights"]] == weights
+    with duckdb.connect() as connection:
+        query = "select ignored, weights, targets from read_parquet(?)"
+        rows = connection.execute(query, [str(path)]).fetchall()
+    assert [row[0] for row in rows] == ignored
+    assert [list(row[1]) for row in rows] == weights
+    assert [list(row[2]) for row in rows] == PROBS.tolist()
+    dataset = open_with_from_parquet(path, tmp_path / "cache")
+    assert dataset["ignored"][:] == ignored
+    assert dataset["weights"][:] == weights
+    assert dataset["targets"][:] == PROBS.tolist()
+    assert dataset.features["ignored"].feature.int2str([1]) == ["Löwe"]
 
 
 def test_datasets_reads_null_where_nobody_has_looked(data: Path, tmp_path: Path) -> None:

@@ -85,6 +85,35 @@ PSEUDO = PseudoLabels(
     probs=np.array([[0.9, NAN, 0.5], [NAN, NAN, 1.0]], np.float32),
     rule=RULE,
 )
+# What each rule writes besides: soft targets, ignored entries, weights, and both of the latter.
+TARGETS = np.array([[1, 0.25, 0.6], [0, 1e-30, 1]], np.float32)
+BAND = np.array([[1, 0, 1], [0, 1, 1]], np.float32)
+WEIGHTS = np.array([[1, 0, 0.5], [1e-30, 7.5, 1]], np.float32)
+WEIGHTED = {"spml.rule.weights": "confidence"}
+MORE: dict[str, tuple[PseudoLabels, dict[str, pa.DataType]]] = {
+    "soft": (
+        replace(PSEUDO, targets=TARGETS, rule=RULE | {"spml.rule": "soft"}),
+        {"targets": pa.list_(pa.float32(), 3)},
+    ),
+    "band": (
+        replace(PSEUDO, weights=BAND, rule=RULE | {"spml.rule": "band"}),
+        {"ignored": pa.list_(pa.int64())},
+    ),
+    "confidence": (
+        replace(PSEUDO, weights=WEIGHTS, rule=RULE | WEIGHTED),
+        {"weights": pa.list_(pa.float32(), 3)},
+    ),
+    "band and confidence": (
+        replace(PSEUDO, weights=WEIGHTS, rule=RULE | WEIGHTED | {"spml.rule": "band"}),
+        {"ignored": pa.list_(pa.int64()), "weights": pa.list_(pa.float32(), 3)},
+    ),
+    "soft and confidence": (
+        replace(
+            PSEUDO, targets=TARGETS, weights=WEIGHTS, rule=RULE | WEIGHTED | {"spml.rule": "soft"}
+        ),
+        {"targets": pa.list_(pa.float32(), 3), "weights": pa.list_(pa.float32(), 3)},
+    ),
+}
 
 
 def write_all(folder: Path) -> None:
@@ -169,12 +198,17 @@ def pseudo_labels(draw: st.DrawFn) -> tuple[PseudoLabels, tuple[str, ...], Score
     shape = (len(image_ids), len(classes))
     labels = draw(arrays(np.bool_, shape))
     probs = draw(arrays(np.float32, shape, elements=st.floats(0, 1, width=32)))
+    soft, weighted = draw(st.booleans()), draw(st.booleans())
     pseudo = PseudoLabels(
         image_ids=image_ids,
         observed=draw(arrays(np.bool_, shape)),
         labels=labels,
         probs=np.where(labels, probs, NAN),
-        rule=RULE,
+        rule=RULE | (WEIGHTED if weighted else {}),
+        targets=probs if soft else None,
+        weights=draw(arrays(np.float32, shape, elements=st.floats(0, 9, width=32)))
+        if weighted
+        else None,
     )
     return pseudo, tuple(classes), Scores(image_ids, probs)
 
@@ -194,6 +228,75 @@ def test_any_pseudo_labels_and_scores_come_back_as_they_were(
     truth = Truth(pseudo.image_ids, pseudo.observed)
     tables.write_truth(path, truth, classes)
     same(tables.read_truth(path), truth)
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_what_a_rule_makes_besides_labels_has_columns_of_its_own(tmp_path: Path, name: str) -> None:
+    pseudo, more = MORE[name]
+    path = tmp_path / "pseudo_labels.parquet"
+    tables.write_pseudo_labels(path, pseudo, CLASSES)
+    same(tables.read_pseudo_labels(path), pseudo)
+    schema = pq.read_schema(path)
+    assert schema.names == [*TYPES["pseudo_labels.parquet"], *more]
+    for column, dtype in more.items():
+        assert schema.field(column).type.equals(dtype)
+    plain = tmp_path / "plain.parquet"
+    tables.write_pseudo_labels(plain, PSEUDO, CLASSES)
+    columns = list(TYPES["pseudo_labels.parquet"])
+    assert pq.read_table(path, columns=columns).equals(pq.read_table(plain))
+    once = path.read_bytes()
+    tables.write_pseudo_labels(path, tables.read_pseudo_labels(path), CLASSES)
+    assert path.read_bytes() == once
+
+
+def test_a_band_that_ignores_nothing_says_so(tmp_path: Path) -> None:
+    pseudo = replace(MORE["band"][0], weights=np.ones_like(BAND))
+    path = tmp_path / "pseudo_labels.parquet"
+    tables.write_pseudo_labels(path, pseudo, CLASSES)
+    assert pq.read_table(path)["ignored"].to_pylist() == [[], []]
+    same(tables.read_pseudo_labels(path), pseudo)
+    assert not pseudo.ignored.any()
+
+
+def test_ignored_entries_are_class_numbers_with_names(tmp_path: Path) -> None:
+    path = tmp_path / "pseudo_labels.parquet"
+    tables.write_pseudo_labels(path, MORE["band and confidence"][0], CLASSES)
+    assert pq.read_table(path)["ignored"].to_pylist() == [[1], []]
+    features = json.loads(pq.read_metadata(path).metadata[b"huggingface"])["info"]["features"]
+    assert features["ignored"]["feature"] == {"_type": "ClassLabel", "names": list(CLASSES)}
+    assert features["weights"] == {
+        "_type": "Sequence", "length": 3, "feature": {"_type": "Value", "dtype": "float32"},
+    }  # fmt: skip
+
+
+def test_what_the_student_is_given_is_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "pseudo_labels.parquet"
+    for pseudo, _ in MORE.values():
+        tables.write_pseudo_labels(path, pseudo, CLASSES)
+        read = tables.read_pseudo_labels(path)
+        targets = read.student_targets()
+        assert targets.shape == ((2, 3) if pseudo.weights is None else (2, 3, 2))
+        assert targets.dtype == np.float32
+        before = targets.copy()
+        targets[:] = -1  # torch wants an array that may be written to
+        np.testing.assert_array_equal(read.student_targets(), before)
+
+
+@pytest.mark.parametrize(
+    ("about", "expected"),
+    [
+        ({}, 0.3),
+        ({"spml.rule": "band"}, 0.3),
+        ({"spml.rule": "soft"}, 0.3),
+        ({"spml.rule": "top_k"}, None),
+        ({"spml.rule.calibrate": "prior"}, None),
+    ],
+    ids=str,
+)
+def test_there_is_one_tau_for_all_unless_the_rule_has_others(
+    about: dict[str, str], expected: float | None
+) -> None:
+    assert replace(PSEUDO, rule=RULE | about).single_tau == expected
 
 
 def test_class_names_may_be_of_any_script(tmp_path: Path) -> None:
@@ -484,8 +587,8 @@ def test_a_file_with_more_columns_is_read_all_the_same(tmp_path: Path) -> None:
     write_all(tmp_path)
     path = tmp_path / "pseudo_labels.parquet"
     table = pq.read_table(path)
-    weights = pa.array([[0.5, 1.0], [0.1]], pa.list_(pa.float32()))
-    pq.write_table(table.append_column("weights", weights), path)
+    notes = pa.array([[0.5, 1.0], [0.1]], pa.list_(pa.float32()))
+    pq.write_table(table.append_column("notes", notes), path)
     same(tables.read_pseudo_labels(path), PSEUDO)
 
 
@@ -513,6 +616,52 @@ def test_a_column_of_another_type_is_refused(tmp_path: Path, name: str) -> None:
         message = refusal(READERS[name], path)
         assert message.startswith(f"column {column!r} is list<")
         assert f", as the stage {STAGES[name]} writes it" in message
+
+
+NAMES_OF_3 = "a weight, 0 or more"
+REFUSED: list[tuple[str, list[list[float | None] | None], str]] = [
+    ("targets", [[0, 0, 1.5]], "image_id 'd', class 'sea lion': 1.5: should be a probability"),
+    ("targets", [[-0.1, 0, 0]], "image_id 'd', class 'cat': -0.10000000149011612: should be"),
+    ("targets", [[0, np.nan, 0]], "image_id 'd', class 'dog': nan: should be a probability"),
+    ("targets", [[0, None, 0]], "image_id 'd', class 'dog': nan: should be a probability"),
+    ("targets", [[0.5]], "image_id 'd': has 1 targets; should have 3, one per class"),
+    ("targets", [None], "image_id 'd': has 0 targets; should have 3, one per class"),
+    ("weights", [[0, -1, 0]], f"image_id 'd', class 'dog': -1.0: should be {NAMES_OF_3}"),
+    ("weights", [[0, np.inf, 0]], f"image_id 'd', class 'dog': inf: should be {NAMES_OF_3}"),
+    ("weights", [[np.nan, 0, 0]], f"image_id 'd', class 'cat': nan: should be {NAMES_OF_3}"),
+    ("weights", [[1, 1, 1, 1]], "image_id 'd': has 4 weights; should have 3, one per class"),
+]
+
+
+@pytest.mark.parametrize(("column", "row", "said"), REFUSED, ids=[said for *_, said in REFUSED])
+def test_targets_and_weights_that_can_be_none_are_refused(
+    tmp_path: Path, column: str, row: list[list[float | None] | None], said: str
+) -> None:
+    path = tmp_path / "pseudo_labels.parquet"
+    tables.write_pseudo_labels(path, PSEUDO, CLASSES)
+    table = pq.read_table(path)
+    values = pa.array([[0.5, 0.5, 0.5], *row], pa.list_(pa.float32()))
+    pq.write_table(table.append_column(column, values), path)
+    assert refusal(tables.read_pseudo_labels, path).startswith(said)
+
+
+@pytest.mark.parametrize("column", ["ignored", "targets", "weights"])
+def test_such_a_column_of_another_type_is_refused(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "pseudo_labels.parquet"
+    tables.write_pseudo_labels(path, PSEUDO, CLASSES)
+    table = pq.read_table(path)
+    pq.write_table(table.append_column(column, pa.array(["x", "y"])), path)
+    message = refusal(tables.read_pseudo_labels, path)
+    assert message.startswith(f"column {column!r} is string; should be list<")
+
+
+def test_an_ignored_class_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "pseudo_labels.parquet"
+    tables.write_pseudo_labels(path, PSEUDO, CLASSES)
+    table = pq.read_table(path)
+    pq.write_table(table.append_column("ignored", pa.array([[0], [3]])), path)
+    message = refusal(tables.read_pseudo_labels, path)
+    assert message == "class number 3: should be from 0 to 2, one of its 3 classes"
 
 
 def test_tables_of_other_classes_are_refused(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def score_histograms(
     probs: Probs,
     truth: BoolMatrix,
     unobserved: BoolMatrix,
-    tau: float,
+    tau: float | None,
     known: npt.NDArray[np.bool_] | None = None,
 ) -> None:
     """Draw how the teacher scored the unobserved entries of the train pictures.
@@ -98,7 +98,7 @@ def score_histograms(
         probs: (N, C) scores.
         truth: (N, C) complete labels.
         unobserved: (N, C) the entries to draw.
-        tau: the threshold, marked.
+        tau: the threshold, marked; None if there is not one for all.
         known: (N,) of which pictures the complete labels are known; None: of all.
     """
     told = np.ones((len(probs), 1), np.bool_) if known is None else known[:, None]
@@ -114,7 +114,8 @@ def score_histograms(
             label = f"{name} ({len(values):,})"
             axis.hist(values, bins, color=colour, alpha=0.55, label=label)
             axis.hist(values, bins, color=colour, histtype="step", linewidth=1.5)
-        axis.axvline(tau, color="black", linestyle="--", label=f"tau = {tau:g}")
+        if tau is not None:
+            axis.axvline(tau, color="black", linestyle="--", label=f"tau = {tau:g}")
         # Set from a number above 0, since every bin may be empty.
         axis.set_ylim(0.7, max(axis.get_ylim()[1] * 2, 10))
         axis.set_yscale("log")

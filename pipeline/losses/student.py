@@ -13,9 +13,15 @@ class FullSupervision(Loss):
 
         Args:
             logits: (B, C), no sigmoid before, of any floating type.
-            targets: (B, C) in 0..1, the probability that the class is there.
+            targets: (B, C) in 0..1, the probability that the class is there; or (B, C, 2), with
+                the weight of each entry, >= 0, beside it. The weighted terms are divided by
+                B * C, not by the sum of the weights: else the few entries of a batch that is
+                mostly ignored would count more than those of another.
             rows: (B,), not looked at.
         """
         logits, targets = logits.float(), targets.float()
+        weights = None
+        if targets.dim() == 3:
+            targets, weights = targets.unbind(-1)
         terms = targets * minus_log_p(logits) + (1 - targets) * minus_log_not_p(logits)
-        return terms.mean()
+        return (terms if weights is None else weights * terms).mean()
