@@ -1,11 +1,11 @@
-"""score: index, teacher -> data/scores.parquet."""
+"""score: index, teacher -> data/scores.parquet, data/val_scores.parquet."""
 
 import click
 from pydantic import Field
 
-from pipeline import gallery, model_file, tables
+from pipeline import ensemble, tables
 from pipeline.params import Params, read_section
-from pipeline.score import choose_device, describe_device, predict
+from pipeline.score import choose_device, describe_device
 from pipeline.tables import Scores
 from stages import DATA, PARAMS, Stage
 
@@ -14,24 +14,24 @@ class ScoreParams(Params):
     """`score`."""
 
     batch_size: int = Field(ge=1)
+    flip: bool
 
 
 @click.command(cls=Stage)
 def main() -> None:
-    """Score the training pictures with the teacher."""
+    """Score the train and val pictures with the teacher."""
     params = read_section(PARAMS, "score", ScoreParams)
     fabric = choose_device("32")
     index = tables.read_index(DATA / "index.parquet")
-    model = model_file.load(DATA / "teacher" / "model.safetensors", index.classes)
-    rows = index.rows("train")
-    pictures = gallery.load(index, rows, model.spec.input_size, DATA / "images.parquet")
-    probs = predict(fabric, fabric.to_device(model), pictures, params.batch_size)
+    folder, embedded = DATA / "teacher", DATA / "images.parquet"
+    probs = ensemble.score(fabric, folder, index, embedded, params.batch_size, params.flip)
     if not fabric.is_global_zero:
         return
-    scores = Scores(index.ids(rows), probs)
-    tables.write_scores(DATA / "scores.parquet", scores, index.classes)
+    for split, name in (("train", "scores"), ("val", "val_scores")):
+        scores = Scores(index.ids(index.rows(split)), probs[split])
+        tables.write_scores(DATA / f"{name}.parquet", scores, index.classes)
     click.echo(f"device: {describe_device(fabric, '32')}")
-    click.echo(f"scores of {len(rows):,} pictures: {DATA / 'scores.parquet'}")
+    click.echo(f"scores of {len(probs['train']):,} pictures: {DATA / 'scores.parquet'}")
 
 
 if __name__ == "__main__":
