@@ -3,6 +3,8 @@
 N pictures, C classes, H and W pixels.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -17,3 +19,25 @@ RowNumbers = npt.NDArray[np.int64]
 # (N, H, W, 3): RGB.
 Pictures = npt.NDArray[np.uint8]
 Features = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows of an array, read when they are asked for: nothing is copied before.
+
+    Like an array it has a length, and gives the rows whose numbers stand in brackets.
+    """
+
+    whole: np.ndarray
+    rows: RowNumbers
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, at: RowNumbers) -> np.ndarray:
+        chosen: np.ndarray = self.whole[self.rows[at]]
+        return chosen
+
+
+# Pictures or features, all of an array or a part.
+Inputs = np.ndarray | Part

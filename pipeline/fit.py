@@ -13,11 +13,13 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
-from pipeline import recipe
-from pipeline.arrays import BoolMatrix
-from pipeline.augment import DICE, AugmentParams, augment
+from pipeline import mixup, recipe
+from pipeline.arrays import BoolMatrix, Inputs
+from pipeline.augment import AugmentParams, augment, throw
+from pipeline.averaging import running_average
 from pipeline.curves import Epoch
 from pipeline.errors import InputError
 from pipeline.losses.form import Loss
@@ -36,12 +38,12 @@ class Examples:
 
     Attributes:
         inputs: (N_train, H, W, 3) uint8 pictures, or (N_train, D) float32 features.
-        targets: (N_train, C), on the device.
+        targets: (N_train, C), or (N_train, C, 2) with a weight beside each; on the device.
         val_inputs: as inputs, of the val pictures.
         val_labels: (N_val, C) bool.
     """
 
-    inputs: np.ndarray
+    inputs: Inputs
     targets: Tensor
     val_inputs: np.ndarray
     val_labels: BoolMatrix
@@ -56,6 +58,7 @@ class Run:
         augment: None where the inputs are features.
         network: on the device; makes logits (B, C) of inputs.
         wrapped: the same, set up for the precision and for several processes.
+        average: of the network over its steps; None where the recipe has none.
     """
 
     fabric: Fabric
@@ -66,9 +69,15 @@ class Run:
     examples: Examples
     network: nn.Module
     wrapped: nn.Module
+    average: AveragedModel | None
     optimizer: Optimizer
     schedule: LRScheduler
     loss: Loss
+
+    @property
+    def result(self) -> nn.Module:
+        """Return what is scored and kept: the average if there is one, else the network."""
+        return self.network if self.average is None else self.average.module
 
 
 @dataclass(frozen=True)
@@ -97,10 +106,11 @@ def set_up(
     n_batches = len(_batches(order, recipe_.batch_size, fabric.world_size))
     optimizer = recipe.optimizer(network, head, loss, recipe_)
     schedule = recipe.schedule(optimizer, recipe_, n_batches)
+    average = None if recipe_.ema is None else running_average(network, recipe_.ema)
     wrapped, its_optimizer = fabric.setup(network, optimizer)
     return Run(
         fabric, section, seed, recipe_, augment_params, examples,
-        network, wrapped, its_optimizer, schedule, loss,
+        network, wrapped, average, its_optimizer, schedule, loss,
     )  # fmt: skip
 
 
@@ -124,6 +134,8 @@ def fit(run: Run, checkpoint: Path) -> Fitted:
         "best_network": {},
         "best_loss": {},
     }
+    if run.average is not None:
+        state["average"] = run.average
     if checkpoint.exists():
         run.fabric.load(checkpoint, state)
         log.info("going on after epoch %d", len(state["history"]))
@@ -133,20 +145,20 @@ def fit(run: Run, checkpoint: Path) -> Fitted:
         epoch = len(history) + 1
         lr = float(run.schedule.get_last_lr()[0])
         mean_loss = _one_epoch(run, epoch)
-        probs = predict(run.fabric, run.network, examples.val_inputs, 4 * params.batch_size)
+        probs = predict(run.fabric, run.result, examples.val_inputs, 4 * params.batch_size)
         # The last step of an epoch may have been one too far, with no loss after it to show it.
         if not np.isfinite(probs).all():
             raise _diverged(
                 run, f"the val scores are not finite after epoch {epoch}, begun at a", lr
             )
         if run.loss.wants_scores() and epoch < params.epochs:
-            scores = predict(run.fabric, run.network, examples.inputs, 4 * params.batch_size)
+            scores = predict(run.fabric, run.result, examples.inputs, 4 * params.batch_size)
             run.loss.learn(torch.from_numpy(scores))
         val_map = mean_average_precision(examples.val_labels, probs)
         history.append(Epoch(epoch, mean_loss, lr, val_map))
         state["history"] = [asdict(done) for done in history]
         if recipe.best(history) is history[-1]:
-            state["best_network"] = _copy(run.network)
+            state["best_network"] = _copy(run.result)
             state["best_loss"] = _copy(run.loss)
         _keep(run.fabric, checkpoint, state)
         if run.fabric.is_global_zero:
@@ -162,7 +174,7 @@ def _one_epoch(run: Run, epoch: int) -> float:
     rng = np.random.default_rng((run.seed, epoch))
     torch.manual_seed(int(rng.integers(2**62)) + fabric.global_rank)
     order = rng.permutation(len(examples.inputs))
-    dice = rng.random((len(order), DICE), dtype=np.float32)
+    dice = throw(rng, len(order))
     run.wrapped.train()
     run.loss.epoch = epoch
     total = 0.0
@@ -174,9 +186,11 @@ def _one_epoch(run: Run, epoch: int) -> float:
         if run.augment is not None:
             chance = fabric.to_device(torch.from_numpy(dice[rows]))
             inputs = augment(inputs, run.augment, chance)
+        mix = mixup.draw(run.augment, len(rows), rng)
         at = torch.from_numpy(rows).to(examples.targets.device)
-        logits = run.wrapped(inputs)
-        loss = run.loss(logits, examples.targets[at], at) + run.loss.penalty(run.network)
+        logits = run.wrapped(mixup.blend(inputs, mix))
+        loss = mixup.loss_of(run.loss, logits, examples.targets, at, mix)
+        loss = loss + run.loss.penalty(run.network)
         value = loss.item()
         if not math.isfinite(value):
             lr = float(run.schedule.get_last_lr()[0])
@@ -187,12 +201,13 @@ def _one_epoch(run: Run, epoch: int) -> float:
         _share(fabric, (p.grad for p in run.loss.parameters() if p.grad is not None), "mean")
         run.optimizer.step()
         run.schedule.step()
+        if run.average is not None:
+            run.average.update_parameters(run.network)
         total += value * len(rows)
         bar.set_postfix(loss=f"{value:.4f}")
     # The batch norms of each process have seen its own pictures only, as has the loss.
-    _share(
-        fabric, (buffer for buffer in run.network.buffers() if buffer.is_floating_point()), "mean"
-    )
+    for network in dict.fromkeys((run.network, run.result)):  # one where there is no average
+        _share(fabric, (b for b in network.buffers() if b.is_floating_point()), "mean")
     _share(fabric, run.loss.buffers(), "max")
     summed: Any = fabric.all_reduce(torch.tensor(total, dtype=torch.float64), reduce_op="sum")
     return float(summed) / len(order)

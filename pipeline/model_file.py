@@ -1,6 +1,7 @@
 """The model file: safetensors, with all that is needed to use the model in the metadata."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -8,6 +9,7 @@ from safetensors.torch import save_file
 
 from pipeline import files, parquet, weights
 from pipeline.errors import InputError
+from pipeline.folds import Fold
 from pipeline.models import Classifier, Spec
 
 
@@ -23,6 +25,8 @@ def save(path: Path, model: Classifier) -> None:
         "std": spec.std,
         "boost_lu": spec.boost_lu,
     }
+    if spec.held_out is not None:
+        described["held_out"] = asdict(spec.held_out)
     # One key, since safetensors writes several in random order, and equal models should be
     # equal files.
     metadata = {"spml.spec": json.dumps(described, ensure_ascii=False)}
@@ -64,6 +68,8 @@ def _spec(path: Path, metadata: dict[str, str]) -> Spec:
         del described["schema_version"]
         for key in ("classes", "mean", "std"):
             described[key] = tuple(described[key])
+        if "held_out" in described:
+            described["held_out"] = Fold(**described["held_out"])
         return Spec(**described)
     except (ValueError, LookupError, TypeError):
         raise InputError(

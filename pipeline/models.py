@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pipeline import boost, weights
 from pipeline.errors import InputError, one_line
+from pipeline.folds import Fold
 from pipeline.params import Params
 from pipeline.weights import RGB
 
@@ -53,6 +54,7 @@ class Spec:
         mean: of the three channels of pictures in 0..1, subtracted first.
         std: of the same, divided by then.
         boost_lu: the factor of `boost.boosted`, or None for a plain head.
+        held_out: the training pictures that it was trained without; None if there are none.
     """
 
     backbone: str
@@ -61,6 +63,7 @@ class Spec:
     mean: RGB
     std: RGB
     boost_lu: float | None = None
+    held_out: Fold | None = None
 
 
 class Classifier(nn.Module):

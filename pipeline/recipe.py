@@ -25,6 +25,7 @@ class FitParams(Params):
     weight_decay: float = Field(ge=0)
     schedule: Literal["constant", "one_cycle", "cosine"]
     early_stop_drop: float | None = Field(ge=0)
+    ema: float | None = Field(gt=0, lt=1)
     precision: Precision
 
 

@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from pipeline.arrays import Probs
+from pipeline.arrays import Inputs, Probs
 from pipeline.augment import to_float
 from pipeline.errors import InputError
 
@@ -59,7 +59,7 @@ def describe_device(fabric: Fabric, precision: Precision) -> str:
     return f"{fabric.device.type.upper()}, {bits}"
 
 
-def to_device(pictures: np.ndarray, rows: np.ndarray, fabric: Fabric) -> Tensor:
+def to_device(pictures: Inputs, rows: np.ndarray, fabric: Fabric) -> Tensor:
     """Return some pictures, or features of theirs, (B, ...), on the device."""
     batch = torch.from_numpy(pictures[rows])
     if fabric.device.type == "cuda":
@@ -67,7 +67,9 @@ def to_device(pictures: np.ndarray, rows: np.ndarray, fabric: Fabric) -> Tensor:
     return batch.to(fabric.device)
 
 
-def predict(fabric: Fabric, model: nn.Module, pictures: np.ndarray, batch_size: int) -> Probs:
+def predict(
+    fabric: Fabric, model: nn.Module, pictures: Inputs, batch_size: int, flip: bool = False
+) -> Probs:
     """Return the probabilities of all pictures, (N, C) float32, in evaluation mode.
 
     Always in 32-bit: logits of bf16 are so coarse that pictures tie, which moves an average
@@ -79,12 +81,14 @@ def predict(fabric: Fabric, model: nn.Module, pictures: np.ndarray, batch_size: 
         pictures: (N, H, W, 3) uint8, H and W as the model takes them; or (N, D) float32,
             features for a head.
         batch_size: pictures at a time.
+        flip: take the mean of the probabilities of each picture and of its mirror image.
     """
     model.eval()
 
     def probs(batch: Tensor) -> Tensor:
         inputs = to_float(batch) if batch.dtype == torch.uint8 else batch
-        return torch.sigmoid(model(inputs).float())
+        straight = torch.sigmoid(model(inputs).float())
+        return (straight + torch.sigmoid(model(inputs.flip(3)).float())) / 2 if flip else straight
 
     return over_all(fabric, probs, pictures, batch_size, "scoring")
 
@@ -93,7 +97,7 @@ def predict(fabric: Fabric, model: nn.Module, pictures: np.ndarray, batch_size: 
 def over_all(
     fabric: Fabric,
     function: Callable[[Tensor], Tensor],
-    pictures: np.ndarray,
+    pictures: Inputs,
     batch_size: int,
     what: str,
 ) -> np.ndarray:

@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import nn
 
 from pipeline import features, gallery, models, recipe
+from pipeline.arrays import Part, RowNumbers
 from pipeline.augment import AugmentParams
 from pipeline.curves import Epoch
 from pipeline.errors import InputError
@@ -58,11 +59,19 @@ class Trained:
     Attributes:
         history: of all phases, numbered through.
         best: the best epoch of the last phase.
+        checkpoints: while they are there, the same call of `train` ends at once, with the same
+            result.
     """
 
     model: Classifier
     history: list[Epoch]
     best: Epoch
+    checkpoints: list[Path]
+
+    def forget(self) -> None:
+        """Remove the checkpoints."""
+        for checkpoint in self.checkpoints:
+            checkpoint.unlink(missing_ok=True)
 
 
 def train(
@@ -72,6 +81,8 @@ def train(
     targets: np.ndarray,
     make_loss: MakeLoss,
     embedded: Path,
+    rows: RowNumbers | None = None,
+    keep: bool = False,
 ) -> Trained | None:
     """Train a model on the train pictures and return it as it was after its best epoch.
 
@@ -82,9 +93,12 @@ def train(
         name: the section of params.yaml, for messages.
         params: the recipe.
         index: the index.
-        targets: (N_train, C) in the order of the index's train rows; passed to the loss.
+        targets: (N_train, C), or (N_train, C, 2), in the order of the index's train rows;
+            passed to the loss.
         make_loss: makes the loss of a phase.
         embedded: images.parquet, for pictures that have no file.
+        rows: which of the train rows to learn from, counted among them; None: all.
+        keep: leave the checkpoints to the caller, who is to `forget` them.
 
     Returns:
         The trained model; None in the helper processes of a run on several devices.
@@ -101,13 +115,15 @@ def train(
     torch.manual_seed(params.seed)
     model = models.build(params.model, index.classes, f"{name}.model")
     _check_head(name, params, model)
-    key = _key(params, index, targets)
+    targets = targets if rows is None else targets[rows]
+    key = _key(params, index, targets, rows)
     history: list[Epoch] = []
     checkpoints: list[Path] = []
     before: Loss | None = None
     for phase in PHASES[params.mode]:
         checkpoints.append(gallery.cache_folder() / "resume" / f"{name}-{phase}-{key}.ckpt")
         loss = make_loss(_task(params, phase, index, targets))
+        _check_mixup(name, params.augment, loss)
         if before is not None:
             loss.carry_over(before)
         network: nn.Module = model.head if phase == "linear" else model
@@ -115,7 +131,7 @@ def train(
         recipe_ = _recipe(params, phase)
         with _explained(fabric, name, params, phase):
             fabric.to_device(model)
-            examples = _examples(fabric, params, phase, model, index, targets, embedded)
+            examples = _examples(fabric, params, phase, model, index, targets, embedded, rows)
             run = set_up(
                 fabric, f"{name}.{phase}", params.seed, recipe_, augment_params, examples,
                 network, model.head, loss,
@@ -128,9 +144,10 @@ def train(
         history += [replace(epoch, epoch=epoch.epoch + done) for epoch in fitted.history]
     if not fabric.is_global_zero:
         return None
-    for checkpoint in checkpoints:
-        checkpoint.unlink(missing_ok=True)
-    return Trained(model, history, recipe.best(history[done:]))
+    trained = Trained(model, history, recipe.best(history[done:]), checkpoints)
+    if not keep:
+        trained.forget()
+    return trained
 
 
 @contextmanager
@@ -163,11 +180,13 @@ def _recipe(params: TrainParams, phase: Phase) -> FitParams:
 def _task(params: TrainParams, phase: Phase, index: Index, targets: np.ndarray) -> Task:
     """Return what the loss of a phase may know."""
     epochs = _recipe(params, phase).epochs
+    val_labels = index.labels[index.rows("val")]
     return Task(
         targets=torch.from_numpy(targets),
         epochs=epochs,
         still_epochs=0 if phase == PHASES[params.mode][-1] else epochs,
-        positives_per_image=float(index.labels[index.rows("val")].sum(axis=1).mean()),
+        positives_per_image=float(val_labels.sum(axis=1).mean()),
+        priors=tuple(val_labels.mean(axis=0).tolist()),
         seed=params.seed,
     )
 
@@ -180,19 +199,34 @@ def _examples(
     index: Index,
     targets: np.ndarray,
     embedded: Path,
+    rows: RowNumbers | None,
 ) -> Examples:
     """Load what a phase learns from: pictures, or the features that the head is given."""
-    size, rows = params.model.input_size, [index.rows("train"), index.rows("val")]
-    inputs: list[np.ndarray] = [gallery.load(index, part, size, embedded) for part in rows]
+    size, splits = params.model.input_size, [index.rows("train"), index.rows("val")]
+    inputs: list[np.ndarray] = [gallery.load(index, part, size, embedded) for part in splits]
     if phase == "linear":
         inputs = [
             features.load(
                 fabric, model, pictures, gallery.key(index, part, size), 4 * params.fit.batch_size
             )
-            for pictures, part in zip(inputs, rows, strict=True)
+            for pictures, part in zip(inputs, splits, strict=True)
         ]
+    learned = inputs[0] if rows is None else Part(inputs[0], rows)
     on_device = fabric.to_device(torch.from_numpy(targets))
-    return Examples(inputs[0], on_device, inputs[1], index.labels[rows[1]])
+    return Examples(learned, on_device, inputs[1], index.labels[splits[1]])
+
+
+def _check_mixup(name: str, params: AugmentParams, loss: Loss) -> None:
+    """Refuse blends of two pictures for a loss that remembers something of each one.
+
+    Raises:
+        InputError: it would not know which of the two it is to remember it of.
+    """
+    if params.mixup and params.mixup_labels == "union" and loss.per_picture:
+        raise InputError(
+            f"{name}.augment.mixup_labels = 'union': the loss {type(loss).__name__} remembers "
+            f"something of every picture, and a blend is of two; should be mean"
+        )
 
 
 def _check_head(name: str, params: TrainParams, model: Classifier) -> None:
@@ -215,11 +249,12 @@ def _check_head(name: str, params: TrainParams, model: Classifier) -> None:
         )
 
 
-def _key(params: TrainParams, index: Index, targets: np.ndarray) -> str:
+def _key(params: TrainParams, index: Index, targets: np.ndarray, rows: RowNumbers | None) -> str:
     """Return a name for all that the result depends on: params, data, code, torch."""
     digest = hashlib.sha256(f"{params.model_dump_json()} {torch.__version__}".encode())
     digest.update(repr((index.image_ids, index.sha256, index.classes)).encode())
     digest.update(index.splits.tobytes() + index.labels.tobytes() + targets.tobytes())
+    digest.update(b"" if rows is None else rows.tobytes())
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""Flips, shifts and zooms, with dice that are not thrown but laid."""
+"""Flips, shifts, zooms and the rest, with dice that are not thrown but laid."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor
 
-from pipeline.augment import DICE, AugmentParams, augment, to_float
+from pipeline.augment import DICE, AugmentParams, augment, throw, to_float
 
 
 def floats(low: float, high: float, **kwargs: Any) -> st.SearchStrategy[float]:
@@ -18,8 +18,14 @@ def floats(low: float, high: float, **kwargs: Any) -> st.SearchStrategy[float]:
     return st.floats(low, high, allow_subnormal=False, **kwargs)
 
 
+OFF = {
+    "flip": 0.0, "shift": 0.0, "zoom": 0.0, "rand_augment": 0, "rand_magnitude": 9, "cutout": 0.0,
+    "mixup": 0.0, "mixup_labels": "mean",
+}  # fmt: skip
+
+
 def params(**kwargs: float) -> AugmentParams:
-    return AugmentParams.model_validate({"flip": 0.0, "shift": 0.0, "zoom": 0.0, **kwargs})
+    return AugmentParams.model_validate(OFF | kwargs)
 
 
 def noise(n: int = 3, size: int = 8) -> Tensor:
@@ -28,8 +34,8 @@ def noise(n: int = 3, size: int = 8) -> Tensor:
 
 
 def dice(n: int = 3, **kwargs: float) -> Tensor:
-    """Dice of n pictures; 0.5 moves and zooms nothing."""
-    names = ("flip", "across", "down", "zoom")
+    """Dice of n pictures; 0.5 moves and zooms nothing, and puts cutout into the middle."""
+    names = ("flip", "across", "down", "zoom", "hole_across", "hole_down")
     return torch.tensor([[kwargs.get(name, 0.5) for name in names]] * n)
 
 
@@ -50,7 +56,7 @@ def test_with_nothing_on_the_dice_change_nothing() -> None:
 
 def test_a_flip_alone_moves_pixels_exactly() -> None:
     pictures = noise()
-    chance = torch.tensor([[0.49, 0.5, 0.5, 0.5], [0.5, 0.5, 0.5, 0.5], [0.0, 0.5, 0.5, 0.5]])
+    chance = torch.cat([dice(1, flip=thrown) for thrown in (0.49, 0.5, 0.0)])
     out = augment(pictures, params(flip=0.5), chance)
     straight = to_float(pictures)
     assert torch.equal(out[0], straight[0].flip(2))
@@ -94,21 +100,108 @@ def test_each_picture_has_its_own_dice() -> None:
     flip=floats(0, 1),
     shift=floats(0, 0.5),
     zoom=floats(0, 0.99),
-    thrown=st.lists(floats(0, 1, exclude_max=True, width=32), min_size=8, max_size=8),
+    cutout=floats(0, 1),
+    thrown=st.lists(floats(0, 1, exclude_max=True, width=32), min_size=2 * DICE, max_size=2 * DICE),
 )
 @settings(deadline=None)
 def test_values_stay_in_0_to_1_and_shape_and_type_are_kept(
-    flip: float, shift: float, zoom: float, thrown: list[float]
+    flip: float, shift: float, zoom: float, cutout: float, thrown: list[float]
 ) -> None:
     chance = torch.tensor(thrown).reshape(2, DICE)
-    out = augment(noise(2), params(flip=flip, shift=shift, zoom=zoom), chance)
+    out = augment(noise(2), params(flip=flip, shift=shift, zoom=zoom, cutout=cutout), chance)
     assert out.shape == (2, 3, 8, 8)
     assert out.dtype == torch.float32
     assert out.min().item() >= -1e-6
     assert out.max().item() <= 1 + 1e-6
 
 
-@pytest.mark.parametrize("on", [{}, {"flip": 0.5}, {"shift": 0.1}, {"zoom": 0.2}], ids=str)
+@pytest.mark.parametrize("n", [1, 5, 1000], ids=str)
+def test_the_dice_of_before_cutout_are_what_they_were(n: int) -> None:
+    thrown = throw(np.random.default_rng(3), n)
+    assert thrown.shape == (n, DICE)
+    assert thrown.dtype == np.float32
+    before = np.random.default_rng(3).random((n, 4), dtype=np.float32)
+    assert np.array_equal(thrown[:, :4], before)
+
+
+# --- cutout ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("across", "down", "columns", "rows"),
+    [
+        (0.5, 0.5, (6, 14), (6, 14)),
+        (0.3, 0.75, (2, 10), (11, 19)),
+        (0.0, 0.5, (0, 4), (6, 14)),
+        (0.99, 0.99, (16, 20), (16, 20)),
+    ],
+    ids=str,
+)
+def test_cutout_covers_its_square_with_the_mean_colour_and_nothing_else(
+    across: float, down: float, columns: tuple[int, int], rows: tuple[int, int]
+) -> None:
+    pictures = noise(1, 20)
+    out = augment(pictures, params(cutout=0.4), dice(1, hole_across=across, hole_down=down))
+    straight = to_float(pictures)
+    expected = straight.clone()
+    mean = straight.mean(dim=(2, 3), keepdim=True)
+    expected[:, :, slice(*rows), slice(*columns)] = mean
+    torch.testing.assert_close(out, expected, rtol=0, atol=1e-6)
+
+
+def test_each_picture_is_cut_at_a_place_of_its_own_that_the_dice_say() -> None:
+    pictures = noise(1, 20).expand(4, -1, -1, -1)
+    chance = torch.from_numpy(throw(np.random.default_rng(0), 4))
+    out = augment(pictures, params(cutout=0.3), chance)
+    holes = (out != to_float(pictures)).any(dim=1)
+    assert len({hole.numpy().tobytes() for hole in holes}) == 4
+    assert holes.flatten(1).sum(dim=1).le(36).all()
+    assert torch.equal(out, augment(pictures, params(cutout=0.3), chance))
+
+
+# --- RandAugment -----------------------------------------------------------------------
+
+
+def test_rand_augment_changes_each_picture_in_its_own_way_by_torchs_seed() -> None:
+    pictures = noise(1, 16).expand(12, -1, -1, -1)
+    before = pictures.clone()
+    outs = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        outs.append(augment(pictures, params(rand_augment=2), dice(12)))
+    assert torch.equal(outs[0], outs[1])
+    assert not torch.equal(outs[0], outs[2])
+    assert len({out.numpy().tobytes() for out in outs[0]}) > 8
+    assert torch.equal(pictures, before)
+    assert outs[0].shape == (12, 3, 16, 16)
+    assert outs[0].dtype == torch.float32
+    assert outs[0].min() >= 0
+    assert outs[0].max() <= 1
+
+
+def test_a_larger_magnitude_changes_more() -> None:
+    pictures = noise(40, 16)
+    moved = []
+    for magnitude in (1, 30):
+        torch.manual_seed(0)
+        on = params(rand_augment=1, rand_magnitude=magnitude)
+        moved.append((augment(pictures, on, dice(40)) - to_float(pictures)).abs().mean())
+    assert moved[0] < moved[1]
+
+
+def test_without_rand_augment_torch_draws_nothing() -> None:
+    torch.manual_seed(0)
+    augment(noise(), params(cutout=0.5, flip=0.5, shift=0.1), dice())
+    after = torch.rand(1)
+    torch.manual_seed(0)
+    assert torch.equal(after, torch.rand(1))
+
+
+@pytest.mark.parametrize(
+    "on",
+    [{}, {"flip": 0.5}, {"shift": 0.1}, {"zoom": 0.2}, {"cutout": 0.2}, {"rand_augment": 1}],
+    ids=str,
+)
 def test_the_batch_lies_channels_last_in_memory(on: dict[str, float]) -> None:
     out = augment(noise(), params(**on), torch.rand(3, DICE))
     assert out.is_contiguous(memory_format=torch.channels_last)
@@ -116,9 +209,13 @@ def test_the_batch_lies_channels_last_in_memory(on: dict[str, float]) -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"flip": 1.1}, {"flip": -0.1}, {"shift": 0.6}, {"zoom": 1.0}, {"flip": True}, {"turn": 5}],
+    [
+        {"flip": 1.1}, {"flip": -0.1}, {"shift": 0.6}, {"zoom": 1.0}, {"flip": True}, {"turn": 5},
+        {"rand_augment": -1}, {"rand_augment": 1.5}, {"rand_magnitude": 31}, {"cutout": 1.1},
+        {"cutout": -0.1}, {"mixup": -0.1}, {"mixup_labels": "sum"},
+    ],
     ids=str,
-)
+)  # fmt: skip
 def test_settings_out_of_range_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         params(**values)

@@ -32,6 +32,10 @@ ROOT = Path(__file__).parent.parent
 CLASSES = ("a", "b", "c", "d")
 SIZE = 16
 EMBEDDED = Path("images.parquet")
+AUGMENT_OFF: dict[str, Any] = {
+    "flip": 0.0, "shift": 0.0, "zoom": 0.0, "rand_augment": 0, "rand_magnitude": 9, "cutout": 0.0,
+    "mixup": 0.0, "mixup_labels": "mean",
+}  # fmt: skip
 
 
 def make_index(n_train: int = 24, n_val: int = 12) -> Index:
@@ -73,7 +77,7 @@ def make_params(
     defaults = {
         "epochs": 2, "batch_size": 8, "optimizer": "adamw", "lr": 2e-3, "head_lr_multiplier": 1.0,
         "momentum": 0.9, "weight_decay": 0.01, "schedule": "one_cycle", "early_stop_drop": None,
-        "precision": "32",
+        "ema": None, "precision": "32",
     }  # fmt: skip
     backbone = {
         "backbone": "small_cnn", "weights": None, "input_size": SIZE, "freeze_batch_norm": False,
@@ -86,7 +90,7 @@ def make_params(
             "mode": mode,
             "linear": {"epochs": 3, "batch_size": 6, "lr": 1e-2} | (linear or {}),
             "fit": defaults | recipe,
-            "augment": {"flip": 0.5, "shift": 0.1, "zoom": 0.1} | (augment or {}),
+            "augment": AUGMENT_OFF | {"flip": 0.5, "shift": 0.1, "zoom": 0.1} | (augment or {}),
         }
     )
 
@@ -165,6 +169,22 @@ def test_a_student_learns_by_the_same_loop_from_shares(index: Index) -> None:
     )
     assert trained is not None
     assert trained.history[-1].loss < trained.history[0].loss
+
+
+def test_a_weight_beside_each_label_says_how_much_it_counts(index: Index) -> None:
+    labels = np.abs(index.targets[index.rows("train")]).astype(np.float32)
+    trained = {}
+    for name, weights_ in (("all", np.ones(24)), ("half", np.arange(24) < 12)):
+        beside = np.broadcast_to(weights_[:, None], labels.shape).astype(np.float32)
+        pairs = np.stack([labels, beside], axis=2)
+        made = train("train_x", make_params(epochs=3), index, pairs, FullSupervision, EMBEDDED)
+        assert made is not None
+        trained[name] = made
+    plain = train("train_x", make_params(epochs=3), index, labels, FullSupervision, EMBEDDED)
+    assert plain is not None
+    assert_equal_weights(trained["all"], plain)
+    # The mean is over all entries, with and without weight.
+    assert trained["half"].history[0].loss < 0.7 * plain.history[0].loss
 
 
 def test_equal_seeds_give_equal_weights_and_others_others(index: Index) -> None:
@@ -271,13 +291,77 @@ def test_a_backbone_that_asks_for_version_numbers_trains(workplace: Path) -> Non
     assert len(run(make_index(4, 2), params).history) == 1
 
 
+# --- the average of weights ------------------------------------------------------------
+
+
+class Watching(AN):
+    """Writes down the weights of the network before each step."""
+
+    def __init__(self, task: Task):
+        super().__init__(task)
+        self.seen: list[dict[str, Tensor]] = []
+
+    def penalty(self, network: torch.nn.Module) -> float:
+        """Write the weights down, add nothing."""
+        self.seen.append({key: value.detach().clone() for key, value in network.named_parameters()})
+        return 0.0
+
+
+def test_with_ema_the_model_is_the_average_of_the_weights_after_each_step(index: Index) -> None:
+    watching: list[Watching] = []
+
+    def make_loss(task: Task) -> Loss:
+        watching.append(Watching(task))
+        return watching[-1]
+
+    plain = run(index, make_params(epochs=1), make_loss)
+    averaged = run(index, make_params(epochs=1, ema=0.2))
+    _, *steps = [*watching[0].seen, dict(plain.model.named_parameters())]
+    assert len(steps) == 3
+    for key, value in averaged.model.named_parameters():
+        one, two, three = (step[key] for step in steps)
+        second = 2 / 11 * one + 9 / 11 * two
+        torch.testing.assert_close(value, 0.2 * second + 0.8 * three)
+        assert not torch.equal(value, three)
+    assert averaged.history[0].loss == plain.history[0].loss
+    assert averaged.history[0].val_mAP != plain.history[0].val_mAP
+
+
+def test_a_loss_that_asks_for_scores_is_given_those_of_the_average(index: Index) -> None:
+    learned: list[Tensor] = []
+
+    class Asking(AN):
+        def wants_scores(self) -> bool:
+            return True
+
+        def learn(self, probs: Tensor) -> None:
+            learned.append(probs)
+
+    still = {"schedule": "constant", "augment": {"shift": 0.0, "zoom": 0.0, "flip": 0.0}}
+    first = run(index, make_params(epochs=1, ema=0.9, **still))
+    run(index, make_params(epochs=2, ema=0.9, **still), Asking)
+    fabric = choose_device("32")
+    pictures = gallery.load(index, index.rows("train"), SIZE, EMBEDDED)
+    probs = predict(fabric, fabric.to_device(first.model), pictures, 32)
+    np.testing.assert_array_equal(learned[0].numpy(), probs)
+
+
+def test_a_linear_phase_averages_the_head(index: Index) -> None:
+    plain, averaged = (run(index, make_params(mode="linear", ema=ema)) for ema in (None, 0.9))
+    head = f"net.{plain.model.head_name}.weight"
+    for key, value in weights(plain).items():
+        assert torch.equal(value, weights(averaged)[key]) is not key.startswith(head[:-6]), key
+
+
 # --- the best epoch --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("precision", ["32", "bf16"])
-def test_the_model_is_that_of_its_best_epoch_scored_in_32_bit(index: Index, precision: str) -> None:
+@pytest.mark.parametrize(("precision", "ema"), [("32", None), ("bf16", None), ("32", 0.5)], ids=str)
+def test_the_model_is_that_of_its_best_epoch_scored_in_32_bit(
+    index: Index, precision: str, ema: float | None
+) -> None:
     settings = {"epochs": 5, "optimizer": "adam", "schedule": "constant", "lr": 0.03}
-    params = make_params(precision=precision, **settings)
+    params = make_params(precision=precision, ema=ema, **settings)
     trained = run(index, params)
     assert precision == "bf16" or trained.best.epoch < 5  # else this would show nothing
     val = index.rows("val")
@@ -368,7 +452,17 @@ RECIPES: dict[str, dict[str, Any]] = {
     "adamw, one cycle": {},
     "sgd, cosine": {"optimizer": "sgd", "schedule": "cosine"},
     "dropout": {"model": {"backbone": "squeezenet1_1", "input_size": 32}},
-}
+    "ema": {"ema": 0.9},
+    "all that is random": {
+        "ema": 0.8,
+        "augment": {
+            "rand_augment": 2, "cutout": 0.4, "mixup": 0.5, "mixup_labels": "union",
+        },
+    },
+    "ema of a backbone that asks for version numbers": {
+        "ema": 0.8, "model": {"backbone": "mnasnet0_5", "input_size": 32},
+    },
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
@@ -390,7 +484,7 @@ def test_a_killed_run_goes_on_to_what_an_undisturbed_one_gives(
 
 @pytest.mark.parametrize(
     "changed",
-    [{"lr": 1e-3}, {"epochs": 5}, {"seed": 1}, {"augment": {"flip": 0.4}}],
+    [{"lr": 1e-3}, {"epochs": 5}, {"seed": 1}, {"augment": {"flip": 0.4}}, {"ema": 0.9}],
     ids=lambda changed: next(iter(changed)),
 )
 def test_a_run_with_a_changed_parameter_starts_anew(changed: dict[str, Any], index: Index) -> None:
@@ -470,6 +564,7 @@ def test_devices_that_are_no_number_are_refused(
         {"epochs": 0}, {"batch_size": 0}, {"lr": 0.0}, {"lr": "1e-3"}, {"optimizer": "lamb"},
         {"momentum": 1.0}, {"schedule": "step"}, {"early_stop_drop": -1.0}, {"precision": "16"},
         {"precision": 32}, {"head_lr_multiplier": 0.0}, {"weight_decay": -0.1}, {"warmup": 3},
+        {"ema": 0.0}, {"ema": 1.0},
     ],
     ids=str,
 )  # fmt: skip
@@ -485,12 +580,15 @@ def test_recipes_out_of_range_are_refused(recipe: dict[str, Any]) -> None:
 def test_two_processes_train_one_model(
     workplace: Path, run_stage: RunStage, set_params: SetParams
 ) -> None:
-    # Both phases, and a loss with parameters of its own.
+    # Both phases, a loss with parameters of its own, an average, and several models.
     set_params(
         {
             "train_teacher.mode": "linear_init",
             "train_teacher.linear.epochs": 1,
             "train_teacher.loss": "role",
+            "train_teacher.fit.ema": 0.8,
+            "train_teacher.augment.mixup": 0.5,
+            "train_teacher.members": 2,
         }
     )
     run_stage("prepare")
@@ -503,10 +601,11 @@ def test_two_processes_train_one_model(
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("best epoch") == 1
+    assert done.stdout.count("\nbest epoch") == 1
     history = curves.read(Path("reports/train_teacher"))
     assert len(history["loss"]) == 3
-    assert [file.name for file in Path("data/teacher").iterdir()] == ["model.safetensors"]
+    files = sorted(file.name for file in Path("data/teacher").iterdir())
+    assert files == ["member-2.safetensors", "model.safetensors"]
     assert checkpoints() == []
     # The model is whole, and its val mAP is the one that both processes agreed on.
     index = tables.read_index(Path("data/index.parquet"))

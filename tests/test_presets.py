@@ -196,7 +196,11 @@ def test_the_protocol_is_that_of_the_papers(path: Path) -> None:
             "backbone": "resnet50", "weights": "IMAGENET1K_V1", "input_size": 448,
             "freeze_batch_norm": False, "boost_lu": None,
         }  # fmt: skip
-        assert section["augment"] == {"flip": 0.5, "shift": 0.0, "zoom": 0.0}
+        assert section["augment"] == {
+            "flip": 0.5, "shift": 0.0, "zoom": 0.0, "rand_augment": 0, "rand_magnitude": 9,
+            "cutout": 0.0, "mixup": 0.0, "mixup_labels": "mean",
+        }  # fmt: skip
+        assert section["fit"]["ema"] is None
         assert section["fit"]["schedule"] == "constant"
         assert section["fit"]["precision"] == "32"
     assert values["train_student"]["fit"] == values["train_teacher"]["fit"]

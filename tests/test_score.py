@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline import models
+from pipeline.arrays import Part
 from pipeline.errors import InputError
 from pipeline.models import Classifier, Spec
 from pipeline.score import choose_device, describe_device, predict, to_device
@@ -72,6 +73,40 @@ def test_scoring_is_in_evaluation_mode_and_changes_nothing() -> None:
     assert np.array_equal(first, predict(fabric, wrapped, noise(4, 32), 4))  # no dropout
     for key, value in model.state_dict().items():
         assert torch.equal(value.cpu(), before[key])
+
+
+class LeftIsBright(nn.Module):
+    """The mean of each channel's left half as logits."""
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Return (B, 3)."""
+        return pictures[:, :, :, : pictures.shape[3] // 2].mean(dim=(2, 3))
+
+
+@pytest.mark.parametrize("batch_size", [3, 10], ids=str)
+def test_with_flip_the_score_is_the_mean_of_a_picture_and_its_mirror_image(batch_size: int) -> None:
+    fabric, pictures = choose_device("32"), noise(7)
+    pictures[:, :, :8] //= 4
+    plain, flipped, both = (
+        predict(fabric, LeftIsBright(), seen, batch_size, flip)
+        for seen, flip in (
+            (pictures, False),
+            (pictures[:, :, ::-1].copy(), False),
+            (pictures, True),
+        )
+    )
+    halves = [half.mean(axis=(1, 2)) / 255 for half in (pictures[:, :, :8], pictures[:, :, 8:])]
+    by_hand = sum(1 / (1 + np.exp(-half)) for half in halves) / 2
+    np.testing.assert_allclose(both, by_hand, rtol=1e-5)
+    np.testing.assert_allclose(both, (plain + flipped) / 2, rtol=1e-6)
+    assert both.dtype == np.float32
+    assert np.abs(both - plain).max() > 0.01
+
+
+def test_a_part_of_the_pictures_is_scored_as_a_copy_of_them() -> None:
+    fabric, pictures, rows = choose_device("32"), noise(9), np.array([8, 2, 3])
+    probs = predict(fabric, Brightness(), Part(pictures, rows), 2)
+    assert np.array_equal(probs, predict(fabric, Brightness(), pictures[rows], 2))
 
 
 def test_bf16_scores_are_float32_and_near_those_of_32_bit() -> None:

@@ -1,5 +1,6 @@
 """The modes of a training: end to end, the head on kept features, one after the other."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from pipeline.losses.large_loss import LLCp
 from pipeline.metrics import mean_average_precision
 from pipeline.score import choose_device, predict
 from pipeline.tables import Index
+from pipeline.train import train
 from tests.test_fit import (
     CLASSES,
     EMBEDDED,
@@ -134,10 +136,14 @@ def test_both_phases_train(index: Index) -> None:
 
 
 @pytest.mark.parametrize("killed_at", [6, 15], ids=["in the linear phase", "in the second"])
-@pytest.mark.parametrize("make_loss", [AN, role], ids=["an", "role"])
-def test_a_killed_run_of_two_phases_goes_on(killed_at: int, make_loss: Any, index: Index) -> None:
+@pytest.mark.parametrize(
+    ("make_loss", "ema"), [(AN, None), (role, None), (role, 0.8)], ids=["an", "role", "ema"]
+)
+def test_a_killed_run_of_two_phases_goes_on(
+    killed_at: int, make_loss: Any, ema: float | None, index: Index
+) -> None:
     # Three epochs of four steps, then two of three.
-    params = make_params(mode="linear_init")
+    params = make_params(mode="linear_init", ema=ema)
     undisturbed = run(index, params, make_loss)
     with pytest.raises(Killed):
         run(index, params, Counting(make_loss, killed_at))
@@ -184,13 +190,17 @@ def test_schedules_stand_still_in_a_linear_phase_that_another_follows(index: Ind
 # --- losses that keep something of every picture ---------------------------------------
 
 
-def test_a_killed_run_of_a_loss_with_memory_goes_on(index: Index) -> None:
-    for make in (
-        role,
-        lambda task: LLCp(task, 10.0),
-        lambda task: EMAPL(task, 0.1, 0.5, 0.9, 1),
-    ):
-        params = make_params(epochs=4)
+REMEMBERING: dict[str, Any] = {
+    "role": role,
+    "ll_cp": lambda task: LLCp(task, 10.0),
+    "em_apl": lambda task: EMAPL(task, 0.1, 0.5, 0.9, 1),
+}
+
+
+@pytest.mark.parametrize("mixup", [0.0, 0.5], ids=["plain", "mixup"])
+def test_a_killed_run_of_a_loss_with_memory_goes_on(mixup: float, index: Index) -> None:
+    for make in REMEMBERING.values():
+        params = make_params(epochs=4, augment={"mixup": mixup})
         undisturbed = run(index, params, make)
         with pytest.raises(Killed):
             run(index, params, Counting(make, killed_at=8))
@@ -264,6 +274,60 @@ def test_every_loss_trains_in_every_precision(name: str, precision: str, index: 
     assert all(np.isfinite(epoch.loss) for epoch in trained.history)
     for key, value in weights(trained).items():
         assert torch.isfinite(value).all(), key
+
+
+# --- some of the rows ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", REMEMBERING)
+def test_a_training_on_some_rows_is_that_of_an_index_without_the_others(
+    name: str, index: Index
+) -> None:
+    rows = np.delete(np.arange(24), [0, 5, 6, 20])
+    params = make_params(mode="linear_init")
+    targets = index.targets[index.rows("train")]
+    some = train("train_x", params, index, targets, REMEMBERING[name], EMBEDDED, rows)
+    splits = index.splits.copy()
+    splits[[0, 5, 6, 20]] = "test"
+    smaller = replace(index, splits=splits)
+    alone = run(smaller, params, REMEMBERING[name])
+    assert some is not None
+    assert_equal_weights(some, alone)
+    assert some.history == alone.history
+
+
+def test_other_rows_start_anew_and_kept_checkpoints_end_at_once(index: Index) -> None:
+    params, targets = make_params(epochs=2), index.targets[index.rows("train")]
+    rows = np.arange(16)
+    steps = Counting()
+    first = train("train_x", params, index, targets, steps, EMBEDDED, rows, keep=True)
+    assert steps.steps == 4
+    other = train("train_x", params, index, targets, steps, EMBEDDED, rows + 1, keep=True)
+    assert steps.steps == 8
+    again = train("train_x", params, index, targets, steps, EMBEDDED, rows, keep=True)
+    assert steps.steps == 8
+    assert first is not None
+    assert other is not None
+    assert again is not None
+    assert_equal_weights(again, first)
+    assert again.history == first.history
+    assert sorted(checkpoints()) == sorted(
+        path.name for path in (*first.checkpoints, *other.checkpoints)
+    )
+    first.forget()
+    other.forget()
+    assert checkpoints() == []
+
+
+def test_a_loss_is_told_how_often_each_class_is_there(index: Index) -> None:
+    made: list[Task] = []
+
+    def make(task: Task) -> Loss:
+        made.append(task)
+        return AN(task)
+
+    run(index, make_params(epochs=1), make)
+    assert made[0].priors == pytest.approx(index.labels[index.rows("val")].mean(axis=0))
 
 
 # --- what can go wrong -----------------------------------------------------------------

@@ -63,6 +63,7 @@ class EMAPL(EM):
         InputError: there are too few epochs.
     """
 
+    per_picture = True
     soft: Tensor
 
     def __init__(

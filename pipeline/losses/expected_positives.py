@@ -52,6 +52,8 @@ class ROLE(EPR):
     costs is not said there; here it is the log-likelihood, as of a positive.
     """
 
+    per_picture = True
+
     def __init__(self, task: Task, expected_positives: Positive | None, lr_multiplier: Weight):
         super().__init__(task, expected_positives)
         self.lr_multiplier = lr_multiplier

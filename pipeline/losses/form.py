@@ -51,10 +51,11 @@ class Task:
 
     Attributes:
         targets: (N, C), of the training pictures: 1 observed positive, 0 unknown,
-            -1 observed negative.
+            -1 observed negative; or what else the loss takes.
         epochs: how many there will be, T.
         still_epochs: as many at the start, through which schedules over epochs stand still.
         positives_per_image: mean number of positives of a picture by the val labels.
+        priors: C shares of pictures that have the class, by the val labels.
         seed: of random numbers that the loss draws.
     """
 
@@ -62,6 +63,7 @@ class Task:
     epochs: int
     still_epochs: int = 0
     positives_per_image: float = 1.0
+    priors: tuple[float, ...] = ()
     seed: int = 0
 
 
@@ -76,10 +78,12 @@ class Loss(nn.Module):
     Attributes:
         epoch: of the training, the first is 1; set by the loop.
         lr_multiplier: learning rate of the loss's own parameters, as a multiple of the recipe's.
+        per_picture: whether it remembers something of every picture.
     """
 
     epoch: int = 1
     lr_multiplier: float = 1.0
+    per_picture: bool = False
 
     def __init__(self, task: Task):
         super().__init__()
