@@ -124,7 +124,6 @@ def _measure(out: Path, values: Values) -> Values:
     targets = index.targets[index.rows("train")]
     make_loss: Any = partial(catalogue.build, params)
     trained = train("train_teacher", params, index, targets, make_loss, embedded)
-    assert trained is not None
     fabric, size, test = choose_device("32"), params.model.input_size, index.rows("test")
     model = trained.model.to(fabric.device)
     inputs: Any = gallery.load(index, test, size, embedded)

@@ -86,7 +86,7 @@ def stages(
     read_ = {path: _find(path, before) for path in _inputs(names)}
     code = sorted({path for stage in graph for path in stage["code"]})
     identity = name_of(
-        {stage["params"]: values[stage["params"]] for stage in graph},
+        {section: values[section] for stage in graph for section in stage["params"]},
         {path: digest(ROOT / path) for path in code},
         {path: digest(source) for path, source in read_.items()},
         version("torch"),
@@ -155,7 +155,7 @@ def _graph() -> Values:
     for name, stage in read(ROOT / "dvc.yaml")["stages"].items():
         graph[name] = {
             "module": f"stages.{name}",
-            "params": name,
+            "params": stage["params"],
             "code": [path for path in stage["deps"] if path.endswith(".py")],
             "data": [path for path in stage["deps"] if not path.endswith(".py")],
             "outs": stage["outs"],
@@ -163,7 +163,7 @@ def _graph() -> Values:
     teacher = graph["train_teacher"]
     graph["measure"] = {
         "module": "experiments.measure",
-        "params": "evaluate",
+        "params": ["evaluate"],
         "code": [*graph["evaluate"]["code"], "experiments/measure.py"],
         "data": ["data/index.parquet", "data/images.parquet", "data/truth.parquet"]
         + teacher["outs"],

@@ -93,6 +93,48 @@ def evaluate(
     return Evaluation(metrics, aps["teacher"], aps["student"], per_class, _note(seen))
 
 
+def by_generation(
+    index: Index,
+    train_truth: BoolMatrix,
+    train_known: npt.NDArray[np.bool_],
+    test_truth: BoolMatrix,
+    learned: list[PseudoLabels],
+    probs: list[Probs],
+    val_map: list[float],
+) -> dict[str, list[object]]:
+    """Return, as the columns of a table, what each generation learned from and how good it is.
+
+    Args:
+        index: the index.
+        train_truth: as of `evaluate`.
+        train_known: as of `evaluate`.
+        test_truth: as of `evaluate`.
+        learned: the labels that each student learned from, the first one's first.
+        probs: (N_test, C) the scores of each.
+        val_map: of the best epoch of each, in percent.
+    """
+    targets = index.targets[index.rows("train")][train_known]
+    table: dict[str, list[object]] = {
+        "generation": list(range(1, len(learned) + 1)),
+        "positives_per_image": [_per_image(pseudo.labels) for pseudo in learned],
+        "val_mAP": [round(value, 4) for value in val_map],
+        "mAP": [
+            round(mean_over_classes(average_precisions(test_truth, of_one)), 4) for of_one in probs
+        ],
+    }
+    if train_known.any():
+        total = [
+            pseudo_label_quality(pseudo.labels[train_known], targets, train_truth[train_known])
+            for pseudo in learned
+        ]
+        for name, whole in (("precision", "added"), ("recall", "hidden")):
+            table[name] = [
+                _rounded(ratio(int(of_one["right"].sum()), int(of_one[whole].sum())))
+                for of_one in total
+            ]
+    return table
+
+
 def _note(known: npt.NDArray[np.bool_]) -> str:
     """Say in words that the truth of some or all training pictures is unknown."""
     if known.all():

@@ -43,6 +43,7 @@ def write(
     pseudo: PseudoLabels,
     histories: dict[str, dict[str, list[float]]],
     embedded: Path,
+    generations: dict[str, list[object]],
 ) -> None:
     """Write the report, as a whole or not at all.
 
@@ -56,13 +57,15 @@ def write(
         pseudo: the pseudo-labels.
         histories: the curves of "teacher" and "student".
         embedded: images.parquet, for pictures that have no file.
+        generations: the columns of a table of the generations of students.
     """
     with files.replacing(folder) as temporary:
         temporary.mkdir()
         metrics = json.dumps(evaluation.metrics, indent=2)
         (temporary / "metrics.json").write_text(metrics + "\n", encoding="utf-8")
         files.write_csv(temporary / "per_class.csv", evaluation.per_class)
-        (temporary / "index.html").write_text(page(evaluation), encoding="utf-8")
+        files.write_csv(temporary / "generations.csv", generations)
+        (temporary / "index.html").write_text(page(evaluation, generations), encoding="utf-8")
         run.curves(temporary / "curves.png", histories)
         run.average_precision_per_class(
             temporary / "per_class_ap.png",
@@ -93,7 +96,7 @@ def write(
         )
 
 
-def page(evaluation: Evaluation) -> str:
+def page(evaluation: Evaluation, generations: dict[str, list[object]]) -> str:
     """Return the HTML page; it shows the figures that lie beside it."""
     metrics = [[name, _cell(value)] for name, value in evaluation.metrics.items()]
     columns = evaluation.per_class
@@ -104,6 +107,10 @@ def page(evaluation: Evaluation) -> str:
     if "pseudo_labels.precision" not in evaluation.metrics:
         judged = ""
     note = f"<p><strong>{escape(evaluation.note)}</strong></p>\n" if evaluation.note else ""
+    several = ""
+    if len(generations["generation"]) > 1:
+        of_each = [[_cell(v) for v in row] for row in zip(*generations.values(), strict=True)]
+        several = f"<h2>Generations of students</h2>\n{_table(list(generations), of_each)}\n"
     figures = "\n".join(
         f'<h2>{escape(title)}</h2>\n<p><img src="{name}" alt="{escape(title)}"></p>'
         for name, title in FIGURES.items()
@@ -114,7 +121,7 @@ def page(evaluation: Evaluation) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>Evaluation</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
         f"<h1>Evaluation</h1>\n<p>mAP and AP in percent on the test pictures{judged}.</p>\n{note}"
-        f"{_table(['metric', 'value'], metrics)}\n{figures}\n<h2>Classes</h2>\n"
+        f"{_table(['metric', 'value'], metrics)}\n{several}{figures}\n<h2>Classes</h2>\n"
         f"{_table(list(columns), rows)}\n</body>\n</html>\n"
     )
 

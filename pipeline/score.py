@@ -8,12 +8,14 @@ from typing import Literal
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from pydantic import Field
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from pipeline.arrays import Inputs, Probs
 from pipeline.augment import to_float
 from pipeline.errors import InputError
+from pipeline.params import Params
 
 Precision = Literal["32", "bf16"]
 
@@ -21,6 +23,13 @@ _FABRIC_PRECISION: dict[Precision, Literal["32-true", "bf16-mixed"]] = {
     "32": "32-true",
     "bf16": "bf16-mixed",
 }
+
+
+class ScoreParams(Params):
+    """`score`: pictures at a time, and whether each is scored with its mirror image."""
+
+    batch_size: int = Field(ge=1)
+    flip: bool
 
 
 def choose_device(precision: Precision) -> Fabric:

@@ -92,7 +92,7 @@ def train_all(
         alone = params.model_copy(update={"seed": teacher.seed, "members": 1, "folds": 1})
         rows = None if teacher.fold is None else teacher.fold.others()
         trained = train(section, alone, index, targets, make_loss, embedded, rows, keep=True)
-        if trained is None:
+        if not trained.first:
             continue
         trained.model.spec = replace(trained.model.spec, held_out=teacher.fold)
         trained.model.cpu()  # the device has room for the next

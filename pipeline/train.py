@@ -61,17 +61,21 @@ class Trained:
         best: the best epoch of the last phase.
         checkpoints: while they are there, the same call of `train` ends at once, with the same
             result.
+        first: whether this process is the one that writes files; the helper processes of a run
+            on several devices have the same model.
     """
 
     model: Classifier
     history: list[Epoch]
     best: Epoch
     checkpoints: list[Path]
+    first: bool
 
     def forget(self) -> None:
         """Remove the checkpoints."""
-        for checkpoint in self.checkpoints:
-            checkpoint.unlink(missing_ok=True)
+        if self.first:
+            for checkpoint in self.checkpoints:
+                checkpoint.unlink(missing_ok=True)
 
 
 def train(
@@ -83,7 +87,7 @@ def train(
     embedded: Path,
     rows: RowNumbers | None = None,
     keep: bool = False,
-) -> Trained | None:
+) -> Trained:
     """Train a model on the train pictures and return it as it was after its best epoch.
 
     A run that was killed goes on after its last complete epoch: the checkpoint in the cache
@@ -101,7 +105,7 @@ def train(
         keep: leave the checkpoints to the caller, who is to `forget` them.
 
     Returns:
-        The trained model; None in the helper processes of a run on several devices.
+        The trained model.
 
     Raises:
         InputError: pictures or weights cannot be read; mode or loss do not go with the rest;
@@ -142,9 +146,8 @@ def train(
         loss.load_state_dict(fitted.loss)
         done, before = len(history), loss
         history += [replace(epoch, epoch=epoch.epoch + done) for epoch in fitted.history]
-    if not fabric.is_global_zero:
-        return None
-    trained = Trained(model, history, recipe.best(history[done:]), checkpoints)
+    best, first = recipe.best(history[done:]), fabric.is_global_zero
+    trained = Trained(model, history, best, checkpoints, first)
     if not keep:
         trained.forget()
     return trained

@@ -4,7 +4,7 @@ import click
 from pydantic import Field
 
 from pipeline import curves, gallery, model_file, report, tables
-from pipeline.evaluate import evaluate
+from pipeline.evaluate import by_generation, evaluate
 from pipeline.params import Params, read_section
 from pipeline.score import choose_device, describe_device, predict
 from stages import DATA, PARAMS, REPORTS, Stage
@@ -32,21 +32,41 @@ def main() -> None:
     tables.check_same_images(DATA / "pseudo_labels.parquet", pseudo.image_ids, ids)
     test = truth.of(index, "test")
     train, known = truth.known_of(index, "train")
-    histories, probs = {}, {}
-    for name in ("teacher", "student"):
-        histories[name] = curves.read(REPORTS / f"train_{name}")
-        model = model_file.load(DATA / name / "model.safetensors", index.classes)
+    histories = {name: curves.read(REPORTS / f"train_{name}") for name in ("teacher", "student")}
+    best = {name: max(history["val_mAP"]) for name, history in histories.items()}
+    models = {name: DATA / name / "model.safetensors" for name in histories}
+    # Generations of students but the last, which is data/student/model.safetensors.
+    earlier = len(list((DATA / "student").glob("generation-*.safetensors")))
+    learned = [pseudo]
+    for number in range(1, earlier + 1):
+        name = f"generation-{number}"
+        models[name] = DATA / "student" / f"{name}.safetensors"
+        best[name] = max(curves.read(REPORTS / "train_student" / name)["val_mAP"])
+        path = DATA / "student" / f"generation-{number + 1}.parquet"
+        learned.append(tables.read_pseudo_labels(path, index.classes))
+        tables.check_same_images(path, learned[-1].image_ids, ids)
+    probs = {}
+    for name, path in models.items():
+        model = model_file.load(path, index.classes)
         pictures = gallery.load(index, index.rows("test"), model.spec.input_size, EMBEDDED)
         probs[name] = predict(fabric, fabric.to_device(model), pictures, params.batch_size)
+        model.cpu()
     if not fabric.is_global_zero:
         return
     click.echo(f"device: {describe_device(fabric, '32')}")
-    best = {name: max(history["val_mAP"]) for name, history in histories.items()}
+    students = [*list(models)[2:], "student"]
+    generations = by_generation(
+        index, train, known, test, learned,
+        [probs[name] for name in students], [best[name] for name in students],
+    )  # fmt: skip
     evaluation = evaluate(
         index, train, known, test, probs["teacher"], probs["student"], pseudo, best
     )
     folder = REPORTS / "evaluate"
-    report.write(folder, evaluation, index, train, known, scores.probs, pseudo, histories, EMBEDDED)
+    report.write(
+        folder, evaluation, index, train, known, scores.probs, pseudo, histories, EMBEDDED,
+        generations,
+    )  # fmt: skip
     for metric, value in evaluation.metrics.items():
         click.echo(f"{metric:34} {'-' if value is None else value}")
     if evaluation.note:

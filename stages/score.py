@@ -1,20 +1,12 @@
 """score: index, teacher -> data/scores.parquet, data/val_scores.parquet."""
 
 import click
-from pydantic import Field
 
 from pipeline import ensemble, tables
-from pipeline.params import Params, read_section
-from pipeline.score import choose_device, describe_device
+from pipeline.params import read_section
+from pipeline.score import ScoreParams, choose_device, describe_device
 from pipeline.tables import Scores
 from stages import DATA, PARAMS, Stage
-
-
-class ScoreParams(Params):
-    """`score`."""
-
-    batch_size: int = Field(ge=1)
-    flip: bool
 
 
 @click.command(cls=Stage)

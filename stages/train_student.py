@@ -1,43 +1,43 @@
-"""train_student: index, pseudo-labels -> data/student/model.safetensors, reports/train_student/."""
+"""train_student: index, pseudo-labels -> data/student/, reports/train_student/."""
 
 from functools import partial
 
 import click
-from pydantic import Field
 
-from pipeline import curves, model_file, tables
+from pipeline import generations, tables
+from pipeline.generations import StudentParams
 from pipeline.losses.priors import PriorMatching
 from pipeline.losses.student import FullSupervision
 from pipeline.params import read_section
-from pipeline.train import MakeLoss, TrainParams, train
+from pipeline.pseudo_labels import PseudoLabelParams, pseudo_labels
+from pipeline.score import ScoreParams
+from pipeline.train import MakeLoss
 from stages import DATA, PARAMS, REPORTS, Stage
-
-
-class TrainStudentParams(TrainParams):
-    """`train_student`."""
-
-    prior_weight: float = Field(ge=0)
 
 
 @click.command(cls=Stage)
 def main() -> None:
-    """Train the student on the pseudo-labels, under full supervision."""
-    params = read_section(PARAMS, "train_student", TrainStudentParams)
+    """Train the student, or generations of students, on the pseudo-labels."""
+    params = read_section(PARAMS, "train_student", StudentParams)
+    # Of the generations after the first, whose pictures are scored and labelled here.
+    scoring = read_section(PARAMS, "score", ScoreParams)
+    relabel = partial(pseudo_labels, read_section(PARAMS, "pseudo_label", PseudoLabelParams))
     index = tables.read_index(DATA / "index.parquet")
     path = DATA / "pseudo_labels.parquet"
     pseudo = tables.read_pseudo_labels(path, index.classes)
     tables.check_same_images(path, pseudo.image_ids, index.ids(index.rows("train")))
-    targets = pseudo.student_targets()
-    embedded = DATA / "images.parquet"
     make_loss: MakeLoss = FullSupervision
     if params.prior_weight:
         make_loss = partial(PriorMatching, weight=params.prior_weight)
-    trained = train("train_student", params, index, targets, make_loss, embedded)
-    if trained is None:
+    made = generations.train_all(
+        "train_student", params, index, pseudo, partial(relabel, index), scoring, make_loss,
+        DATA / "images.parquet",
+    )  # fmt: skip
+    if not made[-1].trained.first:
         return
-    model_file.save(DATA / "student" / "model.safetensors", trained.model)
-    curves.write(REPORTS / "train_student", trained.history)
-    click.echo(f"best epoch {trained.best.epoch}, val mAP {trained.best.val_mAP:.2f}")
+    generations.write(DATA / "student", REPORTS / "train_student", made, index.classes)
+    best = made[-1].trained.best
+    click.echo(f"best epoch {best.epoch}, val mAP {best.val_mAP:.2f}")
 
 
 if __name__ == "__main__":

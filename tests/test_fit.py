@@ -100,7 +100,6 @@ def run(
 ) -> Trained:
     targets = index.targets[index.rows("train")]
     trained = train(name, params, index, targets, make_loss, EMBEDDED)
-    assert trained is not None
     return trained
 
 
@@ -167,7 +166,6 @@ def test_a_student_learns_by_the_same_loop_from_shares(index: Index) -> None:
     trained = train(
         "train_student", make_params(epochs=6), index, targets, FullSupervision, EMBEDDED
     )
-    assert trained is not None
     assert trained.history[-1].loss < trained.history[0].loss
 
 

@@ -11,11 +11,11 @@ from ruamel.yaml import YAML
 
 from pipeline.datasets.prepare import PrepareParams
 from pipeline.errors import InputError, some
+from pipeline.generations import StudentParams
 from pipeline.params import Params, read_section
 from pipeline.pseudo_labels import PseudoLabelParams
+from pipeline.score import ScoreParams
 from stages.evaluate import EvaluateParams
-from stages.score import ScoreParams
-from stages.train_student import TrainStudentParams
 from stages.train_teacher import TrainTeacherParams
 from tests.conftest import ROOT, RunStage, SetParams
 
@@ -218,7 +218,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         ("train_teacher", TrainTeacherParams),
         ("score", ScoreParams),
         ("pseudo_label", PseudoLabelParams),
-        ("train_student", TrainStudentParams),
+        ("train_student", StudentParams),
         ("evaluate", EvaluateParams),
     ],
 )

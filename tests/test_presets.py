@@ -10,14 +10,14 @@ from ruamel.yaml import YAML
 
 from experiments.sweep import SweepParams
 from pipeline.datasets.prepare import PrepareParams
+from pipeline.generations import StudentParams
 from pipeline.losses import catalogue
 from pipeline.losses.form import Task
 from pipeline.params import Params, read_section
 from pipeline.pseudo_labels import PseudoLabelParams
+from pipeline.score import ScoreParams
 from presets import make
 from stages.evaluate import EvaluateParams
-from stages.score import ScoreParams
-from stages.train_student import TrainStudentParams
 from stages.train_teacher import TrainTeacherParams
 from tests.conftest import ROOT
 
@@ -26,7 +26,7 @@ SECTIONS: dict[str, type[Params]] = {
     "train_teacher": TrainTeacherParams,
     "score": ScoreParams,
     "pseudo_label": PseudoLabelParams,
-    "train_student": TrainStudentParams,
+    "train_student": StudentParams,
     "evaluate": EvaluateParams,
     "sweep": SweepParams,
 }

@@ -1,0 +1,133 @@
+"""Generations of students: each labels the training pictures for the one after it."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field
+
+from pipeline import curves, files, gallery, model_file, tables
+from pipeline.pseudo_labels import summary
+from pipeline.score import ScoreParams, choose_device, predict
+from pipeline.tables import Index, PseudoLabels, Scores
+from pipeline.train import MakeLoss, Trained, TrainParams, train
+
+log = logging.getLogger(__name__)
+
+# Labels pictures by the scores of the train and of the val pictures.
+Relabel = Callable[[Scores, Scores], PseudoLabels]
+
+
+class StudentParams(TrainParams):
+    """`train_student`."""
+
+    generations: int = Field(ge=1)
+    prior_weight: float = Field(ge=0)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A student, and the labels that it learned from."""
+
+    trained: Trained
+    pseudo: PseudoLabels
+
+
+def train_all(
+    section: str,
+    params: StudentParams,
+    index: Index,
+    pseudo: PseudoLabels,
+    relabel: Relabel,
+    scoring: ScoreParams,
+    make_loss: MakeLoss,
+    embedded: Path,
+) -> list[Generation]:
+    """Train a student; then let it score and label the pictures for the next, and so on.
+
+    Each begins anew, with the seed after that of the one before. The checkpoint of one that is
+    finished is kept: a run that was killed goes on with the generation it was at. `write`
+    removes them.
+
+    Args:
+        section: of params.yaml, for messages.
+        params: the recipe, and how many generations.
+        index: the index.
+        pseudo: what the first learns from.
+        relabel: the rule that makes labels of scores.
+        scoring: how pictures are scored for that.
+        make_loss: as of `train`.
+        embedded: as of `train`.
+
+    Raises:
+        InputError: as of `train`, or as of the rule.
+    """
+    made: list[Generation] = []
+    for number in range(1, params.generations + 1):
+        alone = params.model_copy(update={"seed": params.seed + number - 1, "generations": 1})
+        targets = pseudo.student_targets()
+        trained = train(section, alone, index, targets, make_loss, embedded, keep=True)
+        made.append(Generation(trained, pseudo))
+        if params.generations > 1 and trained.first:
+            positives = summary(pseudo)["positives_per_image"]
+            said = (number, params.generations, positives, trained.best.val_mAP)
+            log.info("generation %d/%d: %.2f positives a picture, best val mAP %.2f", *said)
+        if number < params.generations:
+            pseudo = relabel(*_scores(trained, scoring, index, embedded))
+    return made
+
+
+def _scores(
+    trained: Trained, scoring: ScoreParams, index: Index, embedded: Path
+) -> tuple[Scores, Scores]:
+    """Return a student's scores of the train and of the val pictures."""
+    fabric, size = choose_device("32"), trained.model.spec.input_size
+    model = fabric.to_device(trained.model)
+    of_split = []
+    for split in ("train", "val"):
+        rows = index.rows(split)
+        pictures = gallery.load(index, rows, size, embedded)
+        probs = predict(fabric, model, pictures, scoring.batch_size, scoring.flip)
+        of_split.append(Scores(index.ids(rows), probs))
+    model.cpu()  # the device has room for the next
+    return of_split[0], of_split[1]
+
+
+def write(models: Path, histories: Path, made: list[Generation], classes: tuple[str, ...]) -> None:
+    """Write the students and what each learned from as a folder, their curves as another.
+
+    The last is model.safetensors. Of the generations before it there are
+    generation-1.safetensors and so on; of those after the first, generation-2.parquet and so on,
+    in the format of pseudo_labels.parquet. The checkpoints are removed in the end.
+    """
+    *before, last = made
+    with files.replacing(models) as folder:
+        folder.mkdir()
+        model_file.save(folder / "model.safetensors", last.trained.model)
+        for number, generation in enumerate(before, start=1):
+            model_file.save(folder / f"generation-{number}.safetensors", generation.trained.model)
+        for number, generation in enumerate(made[1:], start=2):
+            tables.write_pseudo_labels(
+                folder / f"generation-{number}.parquet", generation.pseudo, classes
+            )
+    with files.replacing(histories) as folder:
+        curves.write(folder, last.trained.history)
+        for number, generation in enumerate(before, start=1):
+            curves.write(folder / f"generation-{number}", generation.trained.history)
+        files.write_csv(folder / "generations.csv", _table(made))
+    for generation in made:
+        generation.trained.forget()
+
+
+def _table(made: list[Generation]) -> dict[str, list[object]]:
+    """Return, as the columns of a table, what each generation learned from and what it became."""
+    of_labels = [summary(generation.pseudo) for generation in made]
+    best = [generation.trained.best for generation in made]
+    return {
+        "generation": list(range(1, len(made) + 1)),
+        "positives_per_image": [round(told["positives_per_image"], 4) for told in of_labels],
+        "added_per_image": [round(told["added_per_image"], 4) for told in of_labels],
+        "best_epoch": [epoch.epoch for epoch in best],
+        "val_mAP": [round(epoch.val_mAP, 4) for epoch in best],
+    }

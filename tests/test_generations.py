@@ -1,0 +1,108 @@
+"""Generations of students: the labels of each are the scores of the one before, by the rule."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import gallery, generations, model_file, tables
+from pipeline.errors import InputError
+from pipeline.generations import StudentParams
+from pipeline.losses.student import FullSupervision
+from pipeline.params import read_section
+from pipeline.pseudo_labels import PseudoLabelParams, pseudo_labels
+from pipeline.score import ScoreParams, choose_device, predict
+from pipeline.tables import Scores
+from tests.conftest import RunStage, SetParams
+
+BEFORE = ("prepare", "train_teacher", "score", "pseudo_label")
+
+
+@pytest.fixture
+def several(workplace: Path, set_params: SetParams, run_stage: RunStage) -> Path:
+    """A workplace with three generations of students, and all before them."""
+    set_params({"train_student.generations": 3, "pseudo_label.tau": 0.3, "score.flip": True})
+    for stage in (*BEFORE, "train_student"):
+        run_stage(stage)
+    return workplace
+
+
+def test_each_generation_learns_from_the_scores_of_the_one_before(
+    several: Path, run_stage: RunStage
+) -> None:
+    student = several / "data" / "student"
+    assert {path.name for path in student.iterdir()} == {
+        "generation-1.safetensors", "generation-2.safetensors", "generation-2.parquet",
+        "generation-3.parquet", "model.safetensors",
+    }  # fmt: skip
+    index = tables.read_index(several / "data" / "index.parquet")
+    rule = read_section(several / "params.yaml", "pseudo_label", PseudoLabelParams)
+    fabric, rows = choose_device("32"), index.rows("train")
+    for number in (1, 2):
+        model = model_file.load(student / f"generation-{number}.safetensors")
+        pictures = gallery.load(index, rows, 24, several / "data" / "images.parquet")
+        scores = Scores(index.ids(rows), predict(fabric, model, pictures, 256, flip=True))
+        expected = pseudo_labels(rule, index, scores)
+        found = tables.read_pseudo_labels(student / f"generation-{number + 1}.parquet")
+        np.testing.assert_array_equal(found.labels, expected.labels)
+        np.testing.assert_array_equal(found.probs, expected.probs)
+
+    run_stage("evaluate")
+    reported = pd.read_csv(several / "reports" / "evaluate" / "generations.csv")
+    trained = pd.read_csv(several / "reports" / "train_student" / "generations.csv")
+    metrics = pd.read_json(several / "reports" / "evaluate" / "metrics.json", typ="series")
+    assert reported["generation"].tolist() == trained["generation"].tolist() == [1, 2, 3]
+    assert reported["val_mAP"].tolist() == trained["val_mAP"].tolist()
+    assert reported["mAP"].iloc[2] == metrics["student.mAP"]
+    assert reported["val_mAP"].iloc[2] == metrics["student.val_mAP"]
+    assert reported["precision"].iloc[0] == metrics["pseudo_labels.precision"]
+    assert reported["recall"].iloc[0] == metrics["pseudo_labels.recall"]
+    assert "Generations of students" in (several / "reports/evaluate/index.html").read_text()
+
+
+def test_the_first_generation_is_the_student_alone(
+    several: Path, set_params: SetParams, run_stage: RunStage
+) -> None:
+    first = (several / "data" / "student" / "generation-1.safetensors").read_bytes()
+    set_params({"train_student.generations": 1})
+    run_stage("train_student")
+    assert [path.name for path in (several / "data" / "student").iterdir()] == ["model.safetensors"]
+    assert (several / "data" / "student" / "model.safetensors").read_bytes() == first
+
+
+def test_a_run_that_was_stopped_goes_on_with_the_generation_it_was_at(
+    workplace: Path, set_params: SetParams, run_stage: RunStage
+) -> None:
+    set_params({"train_student.generations": 2})
+    for stage in BEFORE:
+        run_stage(stage)
+    params = read_section(workplace / "params.yaml", "train_student", StudentParams)
+    scoring = read_section(workplace / "params.yaml", "score", ScoreParams)
+    rule = read_section(workplace / "params.yaml", "pseudo_label", PseudoLabelParams)
+    index = tables.read_index(workplace / "data" / "index.parquet")
+    pseudo = tables.read_pseudo_labels(workplace / "data" / "pseudo_labels.parquet")
+    relabel = partial(pseudo_labels, rule, index)
+
+    def run(relabel: Any) -> list[generations.Generation]:
+        embedded = workplace / "data" / "images.parquet"
+        return generations.train_all(
+            "train_student", params, index, pseudo, relabel, scoring, FullSupervision, embedded
+        )
+
+    def stop(*_: Scores) -> None:
+        raise InputError("stopped")
+
+    with pytest.raises(InputError, match="stopped"):
+        run(stop)
+    (kept,) = (workplace / ".cache" / "resume").glob("*.ckpt")
+    when = kept.stat().st_mtime_ns
+    made = run(relabel)
+    assert kept.stat().st_mtime_ns == when, "the first generation was trained again"
+    generations.write(workplace / "a", workplace / "b", made, index.classes)
+    assert not list((workplace / ".cache" / "resume").glob("*.ckpt"))
+    run_stage("train_student")
+    whole = (workplace / "data" / "student" / "model.safetensors").read_bytes()
+    assert (workplace / "a" / "model.safetensors").read_bytes() == whole
