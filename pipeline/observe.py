@@ -39,6 +39,8 @@ class ObserveParams(Params):
             oracles are observations, too: "all" and "all" is full supervision; one positive
             and "all" negatives is IUN.
         num_neg: of "uniform".
+        seed: of the draw; None: `prepare.seed`, as of the rest. Another value draws other labels
+            of the same pictures in the same splits.
         fraction: of "fraction".
         class_weights: of "class_weights", a weight per class.
     """
@@ -46,6 +48,7 @@ class ObserveParams(Params):
     process: Literal["uniform", "fraction", "size", "location", "class_weights", "given"]
     num_pos: Count
     num_neg: Count
+    seed: int | None = Field(ge=0, lt=2**32)
     fraction: float | None = Field(gt=0, le=1)
     class_weights: dict[str, Annotated[float, Field(ge=0)]] | None
 

@@ -20,7 +20,9 @@ from pipeline.params import read_section
 from pipeline.tables import Index, Truth
 from tests.conftest import RunStage, SetParams
 
-ONE = ObserveParams(process="uniform", num_pos=1, num_neg=0, fraction=None, class_weights=None)
+ONE = ObserveParams(
+    process="uniform", num_pos=1, num_neg=0, seed=None, fraction=None, class_weights=None
+)
 # An order that is not the one of the names, so that a draw along the wrong one is seen.
 NAMES = [f"{(7 * number) % 20:02d}.png" for number in range(20)]
 LABELS = [f"class{number % 4} class{number % 3}" for number in range(20)]
@@ -172,6 +174,20 @@ def test_a_seed_means_the_same_bytes_and_another_seed_other_ones(
     run_stage("prepare")
     other = contents(workplace / "data")
     assert all(other[name] != first[name] for name in first)
+
+
+def test_a_seed_of_the_draw_changes_the_observed_labels_alone(
+    workplace: Path, run_stage: RunStage, set_params: SetParams
+) -> None:
+    run_stage("prepare")
+    first = contents(workplace / "data")
+    set_params({"prepare.observe.seed": 1200})
+    run_stage("prepare")
+    assert contents(workplace / "data") == first
+    set_params({"prepare.observe.seed": 1})
+    run_stage("prepare")
+    other = contents(workplace / "data")
+    assert {name for name in first if other[name] != first[name]} == {"index.parquet"}
 
 
 def test_the_counts_are_told(run_stage: RunStage) -> None:

@@ -24,7 +24,12 @@ WITH_NEGATIVES = [name for name in PROTOCOL["observed"] if f"{name}/observed_2po
 
 def uniform(num_pos: int | str, num_neg: int | str) -> ObserveParams:
     return ObserveParams(
-        process="uniform", num_pos=num_pos, num_neg=num_neg, fraction=None, class_weights=None
+        process="uniform",
+        num_pos=num_pos,
+        num_neg=num_neg,
+        seed=None,
+        fraction=None,
+        class_weights=None,
     )
 
 

@@ -181,15 +181,16 @@ def _split_and_observe(rows: Rows, params: PrepareParams) -> tuple[np.ndarray, T
 def _observed(rows: Rows, annotated: RowNumbers, params: PrepareParams) -> Targets:
     """Return the observed labels of the annotated rows."""
     process, truth = params.observe.process, rows.truth[annotated]
+    seed = params.seed if params.observe.seed is None else params.observe.seed
     if process == "given":
         assert rows.targets is not None
         return rows.targets[annotated]
     if process not in BIASED:
-        return observe(truth, params.observe, params.seed)
+        return observe(truth, params.observe, seed)
     if params.observe.class_weights is not None:
         of_classes = weights_of_classes(params.observe.class_weights, rows.classes)
         weights = np.broadcast_to(of_classes, truth.shape)
-        return observe(truth, params.observe, params.seed, weights)
+        return observe(truth, params.observe, seed, weights)
     found = (rows.weights or {}).get(process)
     if found is None:
         needed = "a box or area" if process == "size" else "a box, and pictures with width, height"
@@ -197,7 +198,7 @@ def _observed(rows: Rows, annotated: RowNumbers, params: PrepareParams) -> Targe
             f"prepare.observe.process = {process!r}: needs objects with {needed}, which "
             f"{params.source} does not give here; {' and '.join(BOXED)} can"
         )
-    return observe(truth, params.observe, params.seed, found[annotated])
+    return observe(truth, params.observe, seed, found[annotated])
 
 
 def _check_known(rows: Rows, splits: np.ndarray, params: PrepareParams) -> None:
