@@ -189,7 +189,8 @@ def test_the_protocol_is_that_of_the_papers(path: Path) -> None:
     assert values["prepare"]["val_fraction"] == 0.2
     assert values["prepare"]["val_labels"] == "clean"
     assert values["prepare"]["observe"] == {
-        "process": "uniform", "num_pos": 1, "num_neg": 0, "fraction": None, "class_weights": None,
+        "process": "uniform", "num_pos": 1, "num_neg": 0, "seed": None, "fraction": None,
+        "class_weights": None,
     }  # fmt: skip
     for section in (values["train_teacher"], values["train_student"]):
         assert section["model"] | {"boost_lu": None} == {
