@@ -89,6 +89,41 @@ def test_six_commands_lead_from_nothing_to_a_report(workplace: Path, run_stage: 
         assert sum(line.startswith("device: ") for line in output[name].splitlines()) == 1
 
 
+def test_every_switch_of_teacher_score_and_student_goes_through(
+    workplace: Path, run_stage: RunStage, set_params: SetParams
+) -> None:
+    on = {
+        "fit.ema": 0.9, "augment.rand_augment": 1, "augment.cutout": 0.3, "augment.mixup": 0.4,
+        "augment.flip": 0.5, "fit.epochs": 1,
+    }  # fmt: skip
+    set_params({f"train_teacher.{key}": value for key, value in on.items()})
+    set_params({f"train_student.{key}": value for key, value in on.items()})
+    set_params(
+        {
+            "train_teacher.members": 2,
+            "train_teacher.folds": 2,
+            "score.flip": True,
+            "train_student.augment.mixup_labels": "union",
+            "train_student.prior_weight": 0.1,
+        }
+    )
+    output = {name: run_stage(name).output for name in STAGES}
+    assert "member-2-fold-2-of-2, 5 of 5 models: best epoch 1" in output["train_teacher"]
+    assert sorted(path.name for path in (workplace / "data/teacher").iterdir()) == [
+        "fold-1-of-2.safetensors",
+        "fold-2-of-2.safetensors",
+        "member-2-fold-1-of-2.safetensors",
+        "member-2-fold-2-of-2.safetensors",
+        "model.safetensors",
+    ]
+    index = pd.read_parquet(workplace / "data/index.parquet")
+    for split, name in (("train", "scores"), ("val", "val_scores")):
+        scores = pd.read_parquet(workplace / f"data/{name}.parquet")
+        ids = index[index["split"] == split]["image_id"]
+        assert scores["image_id"].tolist() == ids.tolist()
+        assert scores["probs"].map(len).eq(10).all()
+
+
 def test_two_runs_from_nothing_give_equal_bytes(
     workplace: Path, run_stage: RunStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
