@@ -1,6 +1,5 @@
 """What two models' scores say, on examples small enough to count by hand."""
 
-import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -22,9 +21,7 @@ from pipeline.analysis.scores import (
     score_bins,
     separation,
 )
-from pipeline.errors import InputError
 from pipeline.tables import Index, PseudoLabels
-from stages.analyse import _column, _paths
 from tests.test_report import read
 
 PROBS = arrays(np.float32, (9, 2), elements=st.floats(0, 1, width=32))
@@ -386,33 +383,45 @@ def test_a_loss_that_is_infinite_is_no_number_and_the_summary_stays_json() -> No
     json.loads(json.dumps(found, allow_nan=False))
 
 
-def test_every_figure_is_written_with_its_numbers(tmp_path: Path) -> None:
-    report.write(tmp_path / "out", analysed(landscape=LANDSCAPE))
-    written = {path.name for path in (tmp_path / "out").iterdir()}
-    figures = {f"{name}{suffix}" for name in report.FIGURES for suffix in (".png", ".svg", ".csv")}
-    assert written == figures | {"summary.json", "index.html"}
-    rows = {}
-    for name in report.FIGURES:
-        with (tmp_path / "out" / f"{name}.csv").open(newline="") as file:
-            rows[name] = list(csv.DictReader(file))
-    assert rows["separation"][1] == {
-        "model": "teacher", "class": "dog", "positives": "1", "negatives": "1", "distance": "0.2",
+def rows_of(columns: dict[str, list[object]]) -> list[dict[str, object]]:
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def test_the_numbers_behind_a_figure_are_a_row_per_observation() -> None:
+    found = analysed(landscape=LANDSCAPE)
+    assert found.separation is not None
+    rows = rows_of(report.separation_columns(found.models, PLAIN, found.separation))
+    assert [(row["model"], row["class"]) for row in rows] == [
+        ("teacher", "cat"), ("teacher", "dog"), ("student", "cat"), ("student", "dog"),
+    ]  # fmt: skip
+    assert rows[1] == {
+        "model": "teacher", "class": "dog", "positives": 1, "negatives": 1, "distance": 0.2,
     }  # fmt: skip
-    assert rows["separation"][2]["model"] == "student"
-    assert len(rows["densities"]) == 2 * 2 * 20
-    assert sum(int(row["entries"]) for row in rows["densities"]) == 2 * 2
-    assert len(rows["reliability"]) == len(rows["missed_positives"]) == 2 * 10
-    low = rows["reliability"][1]
-    assert (low["model"], low["score_from"], low["score_to"]) == ("teacher", "0.1", "0.2")
-    assert (low["entries"], low["positives"], low["share_positive"]) == ("1", "0", "0.0")
-    assert rows["reliability"][0]["share_positive"] == ""
-    assert rows["ap_gain"][0] == {
-        "class": "cat", "train_positives": "3", "test_positives": "1", "AP_a": "100.0",
-        "AP_b": "50.0", "gain": "-50.0",
+    assert found.densities is not None
+    rows = rows_of(report.densities_columns(found.models, PLAIN, found.densities))
+    assert len(rows) == 2 * 2 * 20
+    present = [row for row in rows if row["truth"] == "present" and row["entries"]]
+    # 0.3 and 0.6 in float32 are a little more, so they open their bins.
+    assert [(row["model"], row["score_from"], row["density"]) for row in present] == [
+        ("teacher", 0.3, 20.0), ("student", 0.6, 20.0),
+    ]  # fmt: skip
+    assert found.reliability is not None
+    rows = rows_of(report.bins_columns(found.models, found.reliability))
+    assert len(rows) == 2 * 10
+    assert rows[1] == {
+        "model": "teacher", "score_from": 0.1, "score_to": 0.2, "entries": 1, "positives": 0,
+        "mean_score": 0.1, "share_positive": 0.0,
     }  # fmt: skip
-    assert rows["landscape"][9 + 5] == {
-        "model": "student", "step_1": "0.0", "step_2": "1.0", "loss": "14.0"
+    assert rows[0]["mean_score"] is rows[0]["share_positive"] is None
+    assert found.ap_gain is not None
+    assert rows_of(report.gains_columns(PLAIN, found.ap_gain))[0] == {
+        "class": "cat", "train_positives": 3, "test_positives": 1, "AP_a": 100.0, "AP_b": 50.0,
+        "gain": -50.0,
     }  # fmt: skip
+    assert found.landscape is not None
+    rows = rows_of(report.landscape_columns(found.models, found.landscape))
+    assert len(rows) == 2 * 9
+    assert rows[9 + 5] == {"model": "student", "step_1": 0.0, "step_2": 1.0, "loss": 14.0}
 
 
 def test_a_figure_that_fails_leaves_the_last_report(tmp_path: Path) -> None:
@@ -444,34 +453,3 @@ def test_hostile_names_are_text_on_the_page() -> None:
     assert cells[cells.index("model.a") + 1] == "<i>a</i>"
     assert "<i>" not in page
     assert "<script" not in page
-
-
-# --- what is asked for -------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("models", "said"),
-    [
-        (("a=x",), "--model: 1 given, named a; should be two of different names, or none"),
-        (("a=x", "a=y"), "--model: 2 given, named a; should be two"),
-        (("a=x", "b=y", "c=z"), "--model: 3 given, named a, b, c; should be two"),
-        (("a", "b=y"), "--model 'a': should be NAME=PATH"),
-        (("=x", "b=y"), "--model '=x': should be NAME=PATH"),
-        (("a=", "b=y"), "--model 'a=': should be NAME=PATH"),
-    ],
-)
-def test_models_are_two_with_a_name_and_a_path(models: tuple[str, ...], said: str) -> None:
-    with pytest.raises(InputError) as error:
-        _paths(models)
-    assert said in str(error.value)
-
-
-def test_a_path_may_hold_the_sign_that_ends_the_name() -> None:
-    assert _paths(("a=runs/tau=0.4/m", "b=y")) == {"a": Path("runs/tau=0.4/m"), "b": Path("y")}
-
-
-def test_a_class_is_found_by_its_name_alone() -> None:
-    index = Index(PLAIN, [], [], np.array([]), TARGETS[:0], LABELS[:0], np.array([]), [])
-    assert _column(index, "dog") == 1
-    with pytest.raises(InputError, match="'Dog': is no class of the run; should be one of cat, d"):
-        _column(index, "Dog")

@@ -229,8 +229,8 @@ def _dots(axes: Axes, x: Floats, y: Floats, gain: Floats) -> None:
     groups = ((gain == 0, NEGATIVE, "o"), (gain < 0, TEACHER, "o"), (gain > 0, STUDENT, "D"))
     for group, colour, marker in groups:
         axes.plot(
-            x[group], y[group], marker, color=colour, markersize=6, alpha=0.8,
-            markeredgecolor="white", markeredgewidth=0.5,
+            x[group], y[group], marker, color=colour, markersize=6, markeredgecolor="white",
+            markeredgewidth=0.5,
         )  # fmt: skip
 
 
