@@ -3,24 +3,24 @@
 No stage of dvc.yaml: a command over what a finished run has left.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
-import numpy as np
-from lightning_fabric import Fabric
 
-from pipeline import gallery, model_file, tables
+from pipeline import model_file, tables
 from pipeline.analysis import report
-from pipeline.analysis.analyse import Scored, analyse
-from pipeline.analysis.landscape import Landscape, grid_steps, losses_around
+from pipeline.analysis.analyse import analyse
+from pipeline.analysis.landscape import landscape
+from pipeline.analysis.scored import score
 from pipeline.analysis.scores import Split
-from pipeline.arrays import Pictures, Probs
+from pipeline.arrays import Probs
 from pipeline.errors import InputError, one_line, some
-from pipeline.models import Classifier
-from pipeline.score import choose_device, describe_device, predict
+from pipeline.score import choose_device, describe_device
 from pipeline.tables import Index
 from stages import DATA, REPORTS, Stage
 
+EMBEDDED = DATA / "images.parquet"
 TEACHER = DATA / "teacher" / "model.safetensors"
 STUDENT = DATA / "student" / "model.safetensors"
 
@@ -48,13 +48,15 @@ class _WithOptions(Stage):
 @click.option(
     "--class", "class_name", help="whose scores to draw; without, where the models differ most"
 )
-@click.option("--landscape/--no-landscape", default=True, help="the loss around the models")
+@click.option(
+    "--landscape/--no-landscape", "with_landscape", default=True, help="the loss around the models"
+)
 @click.option("--landscape-pictures", type=click.IntRange(1), default=256, show_default=True)
-@click.option("--landscape-grid", type=click.IntRange(3), default=11, show_default=True)
-@click.option("--landscape-seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--landscape-grid", type=click.IntRange(3, 101), default=11, show_default=True)
+@click.option("--landscape-seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True)
 def main(
-    models: tuple[str, ...], split: Split, class_name: str | None, landscape: bool,
+    models: tuple[str, ...], split: Split, class_name: str | None, with_landscape: bool,
     landscape_pictures: int, landscape_grid: int, landscape_seed: int, batch_size: int,
 ) -> None:  # fmt: skip
     """Compare two models: their scores, their gain by class, the loss around them."""
@@ -70,32 +72,29 @@ def main(
     tables.check_same_images(DATA / "pseudo_labels.parquet", pseudo.image_ids, ids)
     test = truth.of(index, "test")
     train, known = truth.known_of(index, "train")
-    shown = np.linspace(0, len(test) - 1, min(landscape_pictures, len(test))).astype(np.int64)
-    steps, scored, losses = grid_steps(landscape_grid), [], []
+    told = bool(known.any())
+    teacher = _teacher_scores(index) if told and TEACHER in paths.values() else None
     # Both are read before the first is run: a wrong path should not cost the time of a model.
     loaded = {name: model_file.load(path, index.classes) for name, path in paths.items()}
+    scored = []
     for name, model in loaded.items():
         fabric.to_device(model)
-        pictures = _pictures(index, "test", model)
-        probs = None
-        if known.any():
-            probs = _train_probs(fabric, index, model, paths[name], batch_size)
-        scored.append(Scored(name, probs, predict(fabric, model, pictures, batch_size)))
-        if landscape:
-            what = f"loss around {name}"
-            of = (pictures[shown], test[shown], steps, landscape_seed, batch_size, what)
-            losses.append(losses_around(fabric, model, *of))
+        ready = teacher is not None and paths[name] == TEACHER
+        found = score(fabric, index, name, model, EMBEDDED, batch_size, told and not ready)
+        scored.append(replace(found, train=teacher) if ready else found)
+    around = None
+    if with_landscape:
+        asked = (landscape_pictures, landscape_grid, landscape_seed, batch_size)
+        around = landscape(fabric, index, test, loaded, EMBEDDED, *asked)
     if not fabric.is_global_zero:
         return
     click.echo(f"device: {describe_device(fabric, '32')}")
-    around = Landscape(steps, np.array(losses), len(shown)) if landscape else None
-    found = analyse(
-        index, train, known, test, pseudo, (scored[0], scored[1]), split, column, around
-    )
-    report.write(REPORTS / "analyse", found)
-    for number, value in report.summary(found).items():
+    both = (scored[0], scored[1])
+    analysis = analyse(index, train, known, test, pseudo, both, split, column, around)
+    report.write(REPORTS / "analyse", analysis)
+    for number, value in report.summary(analysis).items():
         click.echo(f"{number:34} {'-' if value is None else value}")
-    for note in found.notes:
+    for note in analysis.notes:
         click.echo(f"note: {note}")
     click.echo(f"report: {REPORTS / 'analyse' / 'index.html'}")
 
@@ -108,30 +107,21 @@ def _paths(models: tuple[str, ...]) -> dict[str, Path]:
     paths = {name: Path(path) for name, _, path in (model.partition("=") for model in models)}
     if len(models) != 2 or len(paths) != 2:
         raise InputError(
-            f"--model: {len(models)} given, named {', '.join(paths)}; should be two of different "
-            f"names, or none"
+            f"--model: {len(models)} given, named {one_line(', '.join(paths))}; should be two of "
+            f"different names, or none"
         )
     return paths
 
 
 def _column(index: Index, name: str) -> int:
     if name not in index.classes:
-        known = some(list(index.classes))
-        raise InputError(f"--class {name!r}: is no class of the run; should be one of {known}")
+        classes = one_line(some(list(index.classes)))
+        raise InputError(f"--class {name!r}: is no class of the run; should be one of {classes}")
     return index.classes.index(name)
 
 
-def _pictures(index: Index, split: str, model: Classifier) -> Pictures:
-    embedded = DATA / "images.parquet"
-    return gallery.load(index, index.rows(split), model.spec.input_size, embedded)
-
-
-def _train_probs(
-    fabric: Fabric, index: Index, model: Classifier, path: Path, batch_size: int
-) -> Probs:
-    """Return a model's scores of the train pictures; the teacher's are there already."""
-    if path != TEACHER:
-        return predict(fabric, model, _pictures(index, "train", model), batch_size)
+def _teacher_scores(index: Index) -> Probs:
+    """Return the scores of the train pictures that the stage score has left."""
     scores = tables.read_scores(DATA / "scores.parquet", index.classes)
     ids = index.ids(index.rows("train"))
     tables.check_same_images(DATA / "scores.parquet", scores.image_ids, ids)

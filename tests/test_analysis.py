@@ -11,15 +11,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from pipeline.analysis import report
-from pipeline.analysis.analyse import Analysis, Scored, analyse
+from pipeline.analysis.analyse import Analysis, analyse
 from pipeline.analysis.landscape import Landscape
+from pipeline.analysis.scored import Scored
 from pipeline.analysis.scores import (
     Gains,
     Split,
     densities,
     gains,
     score_bins,
-    separation,
+    wasserstein,
 )
 from pipeline.tables import Index, PseudoLabels
 from tests.test_report import read
@@ -44,7 +45,7 @@ ALL4 = np.ones((4, 1), bool)
 
 def test_the_distance_is_how_far_scores_must_be_moved() -> None:
     # 0.2 and 0.5 are moved to 0.6 and 1.0: by 0.45 on average.
-    found = separation(
+    found = wasserstein(
         there(0, 0, 1, 1), ALL4, column(0.2, 0.5, 0.6, 1.0), column(0.5, 0.5, 0.5, 0.5)
     )
     np.testing.assert_allclose(found.distances, [[0.45], [0.0]], atol=1e-7)
@@ -55,14 +56,14 @@ def test_the_distance_is_how_far_scores_must_be_moved() -> None:
 def test_a_class_without_present_or_without_absent_entries_has_no_distance() -> None:
     truth = np.array([[1, 0, 1], [1, 0, 0]], bool)
     probs = np.array([[0.1, 0.2, 0.9], [0.3, 0.4, 0.2]], np.float32)
-    found = separation(truth, np.ones((2, 3), bool), probs, probs[::-1])
+    found = wasserstein(truth, np.ones((2, 3), bool), probs, probs[::-1])
     np.testing.assert_array_equal(np.isnan(found.distances), [[1, 1, 0]] * 2)
     assert found.compared.tolist() == [2]
     assert found.differs_most == 2
 
 
 def test_no_class_at_all_has_no_share_and_none_that_differs() -> None:
-    found = separation(there(1, 1, 1, 1), ALL4, column(0, 0, 0, 0), column(1, 1, 1, 1))
+    found = wasserstein(there(1, 1, 1, 1), ALL4, column(0, 0, 0, 0), column(1, 1, 1, 1))
     assert np.isnan(found.share_above)
     assert found.differs_most is None
 
@@ -71,7 +72,7 @@ def test_the_share_counts_classes_that_the_second_model_tells_apart_better() -> 
     truth = np.array([[1, 1, 1, 1], [0, 0, 0, 0]], bool)
     first = np.array([[0.5, 0.5, 0.5, 0.9], [0.4, 0.4, 0.5, 0.1]], np.float32)
     second = np.array([[0.5, 0.9, 0.6, 0.5], [0.4, 0.1, 0.5, 0.5]], np.float32)
-    found = separation(truth, np.ones((2, 4), bool), first, second)
+    found = wasserstein(truth, np.ones((2, 4), bool), first, second)
     assert found.share_above == 0.5  # a draw is not above
     assert found.differs_most == 3
 
@@ -81,7 +82,7 @@ def test_the_share_counts_classes_that_the_second_model_tells_apart_better() -> 
 def test_the_distance_is_the_area_between_the_distributions(
     truth: np.ndarray, judged: np.ndarray, first: np.ndarray, second: np.ndarray
 ) -> None:
-    found = separation(truth, judged, first, second)
+    found = wasserstein(truth, judged, first, second)
     for model, probs in enumerate((first, second)):
         for number in found.compared:
             groups = [
@@ -101,7 +102,7 @@ def test_entries_that_are_not_judged_change_nothing(
 ) -> None:
     other = np.where(judged, probs, np.float32(0.25))
     turned = np.where(judged, truth, ~truth)
-    one, two = separation(truth, judged, probs, probs), separation(turned, judged, other, other)
+    one, two = wasserstein(truth, judged, probs, probs), wasserstein(turned, judged, other, other)
     np.testing.assert_array_equal(one.distances, two.distances)
     bins, same = score_bins(truth, judged, probs), score_bins(turned, judged, other)
     np.testing.assert_array_equal(bins.entries, same.entries)
@@ -266,10 +267,10 @@ def test_of_train_only_unobserved_entries_count() -> None:
     assert found.reliability is not None
     assert found.reliability[0].entries.sum() == 4
     assert found.reliability[0].positives.sum() == 2
-    assert found.separation is not None
-    assert found.separation.positives.tolist() == [1, 1]
-    assert found.separation.negatives.tolist() == [1, 1]
-    np.testing.assert_allclose(found.separation.distances, [[0.4, 0.2], [0.5, 0.4]], atol=1e-6)
+    assert found.wasserstein is not None
+    assert found.wasserstein.positives.tolist() == [1, 1]
+    assert found.wasserstein.negatives.tolist() == [1, 1]
+    np.testing.assert_allclose(found.wasserstein.distances, [[0.4, 0.2], [0.5, 0.4]], atol=1e-6)
     assert found.notes == ()
 
 
@@ -277,8 +278,8 @@ def test_of_test_all_entries_count() -> None:
     found = analysed(split="test")
     assert found.reliability is not None
     assert found.reliability[0].entries.sum() == 4
-    assert found.separation is not None
-    np.testing.assert_allclose(found.separation.distances, [[0.7, 0.5]] * 2, atol=1e-6)
+    assert found.wasserstein is not None
+    np.testing.assert_allclose(found.wasserstein.distances, [[0.7, 0.5]] * 2, atol=1e-6)
     assert found.missed_positives is not None
     assert found.missed_positives[0].entries.sum() == 3  # of train all the same
 
@@ -310,7 +311,7 @@ def test_the_class_shown_is_the_one_asked_for_or_where_the_models_differ_most() 
 
 def test_without_any_truth_of_train_its_figures_are_left_out_and_it_is_said() -> None:
     found = analysed(known=np.zeros(4, bool), landscape=LANDSCAPE)
-    for name in ("separation", "densities", "reliability", "missed_positives", "ap_gain"):
+    for name in ("wasserstein", "densities", "reliability", "missed_positives", "ap_gain"):
         assert getattr(found, name) is None
     assert found.landscape is not None
     assert found.notes == (
@@ -318,7 +319,7 @@ def test_without_any_truth_of_train_its_figures_are_left_out_and_it_is_said() ->
         "positives and the gain by frequency are left out.",
     )
     of_test = analysed(known=np.zeros(4, bool), split="test")
-    assert of_test.separation is not None
+    assert of_test.wasserstein is not None
     assert of_test.missed_positives is None
 
 
@@ -337,7 +338,7 @@ def test_of_partly_known_truth_the_known_pictures_count() -> None:
 def test_nothing_unobserved_or_nothing_negative_is_said() -> None:
     seen = np.where(TRUTH, 1, -1).astype(np.int8)
     found = analysed(targets=seen)
-    assert found.separation is None
+    assert found.wasserstein is None
     assert found.missed_positives is None
     assert found.ap_gain is not None
     assert "saw every label" in found.notes[0]
@@ -354,10 +355,10 @@ def test_the_summary_is_flat_and_of_figures_that_are_there() -> None:
         "model.a": "teacher",
         "model.b": "student",
         "split": "train",
-        "separation.classes": 2,
-        "separation.a": 0.3,
-        "separation.b": 0.45,
-        "separation.share_above": 1.0,
+        "wasserstein.classes": 2,
+        "wasserstein.a": 0.3,
+        "wasserstein.b": 0.45,
+        "wasserstein.share_above": 1.0,
         "densities.class": "dog",
         "calibration_error.a": 0.55,
         "calibration_error.b": 0.275,
@@ -389,8 +390,8 @@ def rows_of(columns: dict[str, list[object]]) -> list[dict[str, object]]:
 
 def test_the_numbers_behind_a_figure_are_a_row_per_observation() -> None:
     found = analysed(landscape=LANDSCAPE)
-    assert found.separation is not None
-    rows = rows_of(report.separation_columns(found.models, PLAIN, found.separation))
+    assert found.wasserstein is not None
+    rows = rows_of(report.wasserstein_columns(found.models, PLAIN, found.wasserstein))
     assert [(row["model"], row["class"]) for row in rows] == [
         ("teacher", "cat"), ("teacher", "dog"), ("student", "cat"), ("student", "dog"),
     ]  # fmt: skip

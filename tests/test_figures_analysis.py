@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.analysis.landscape import Landscape, grid_steps
-from pipeline.analysis.scores import Gains, ScoreBins, Separation, densities, score_bins
+from pipeline.analysis.scores import Gains, ScoreBins, Wasserstein, densities, score_bins
 from pipeline.figures import analysis as figures
 from pipeline.figures.canvas import NEGATIVE, POSITIVE, STUDENT, TEACHER
 from pipeline.figures.names import beside, legible
@@ -27,10 +27,10 @@ def names_of(n_classes: int) -> tuple[str, ...]:
     return tuple(f"{hostile[n % 12]}{n if n > 11 else ''}" for n in range(n_classes))
 
 
-def separated(n_classes: int) -> Separation:
+def separated(n_classes: int) -> Wasserstein:
     distances = np.random.RandomState(1).rand(2, n_classes)
     counts = np.ones(n_classes, np.int64)
-    return Separation(distances, counts, counts)
+    return Wasserstein(distances, counts, counts)
 
 
 def gained(n_classes: int) -> Gains:
@@ -61,7 +61,7 @@ def all_figures(n_classes: int, models: tuple[str, str] = MODELS) -> dict[str, D
     truth, judged, probs = scores()
     shown = densities(truth, judged, probs, probs**2, 0)
     return {
-        "separation": lambda paths: figures.separation(
+        "wasserstein": lambda paths: figures.wasserstein(
             paths, models, classes, separated(n_classes), "train"
         ),
         "densities": lambda paths: figures.densities(paths, models, classes, shown, "test"),
@@ -72,7 +72,7 @@ def all_figures(n_classes: int, models: tuple[str, str] = MODELS) -> dict[str, D
     }
 
 
-FIGURES = ["separation", "densities", "reliability", "missed positives", "gain", "landscape"]
+FIGURES = ["wasserstein", "densities", "reliability", "missed positives", "gain", "landscape"]
 
 
 @pytest.mark.parametrize("figure", FIGURES)
@@ -88,7 +88,7 @@ def test_equal_inputs_give_equal_bytes_whatever_the_names(figure: str, tmp_path:
 
 
 @pytest.mark.parametrize("n_classes", [1, 80, 312], ids=str)
-@pytest.mark.parametrize("figure", ["separation", "gain"])
+@pytest.mark.parametrize("figure", ["wasserstein", "gain"])
 def test_scatters_take_any_number_of_classes(figure: str, n_classes: int, tmp_path: Path) -> None:
     all_figures(n_classes)[figure]([tmp_path / "a.png"])
     pixels = drawn(tmp_path / "a.png")
@@ -113,7 +113,7 @@ def test_both_models_and_both_truths_are_there(tmp_path: Path) -> None:
 def test_classes_without_numbers_are_left_out(tmp_path: Path) -> None:
     path, classes = tmp_path / "a.png", names_of(3)
     nan, counts = np.full((2, 3), np.nan), np.zeros(3, np.int64)
-    figures.separation([path], MODELS, classes, Separation(nan, counts, counts), "train")
+    figures.wasserstein([path], MODELS, classes, Wasserstein(nan, counts, counts), "train")
     drawn(path)
     figures.ap_gain([path], MODELS, classes, Gains(counts, counts, nan))
     drawn(path)

@@ -4,6 +4,7 @@ import importlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from click.testing import CliRunner
 
 from pipeline import model_file, tables
 from pipeline.analysis.report import FIGURES
-from pipeline.analysis.scores import separation
+from pipeline.analysis.scores import wasserstein
 from pipeline.errors import InputError
 from pipeline.models import Classifier, Spec
 from pipeline.tables import Index, Scores, Truth
@@ -122,10 +123,10 @@ def test_any_two_models_can_be_compared_and_the_teacher_s_train_scores_are_those
     assert "landscape.mean.a" not in found
     assert not (OUT / "landscape.png").exists()
     assert "&lt;one&gt; (a)" in (OUT / "index.html").read_text()
-    rows = pd.read_csv(OUT / "separation.csv").set_index("model")
+    rows = pd.read_csv(OUT / "wasserstein.csv").set_index("model")
     assert (rows["distance"]["<one>"] == 0).all()
     unobserved = index.targets[index.rows("train")] == 0
-    expected = separation(truth.of(index, "train"), unobserved, scores.probs, scores.probs)
+    expected = wasserstein(truth.of(index, "train"), unobserved, scores.probs, scores.probs)
     np.testing.assert_allclose(rows["distance"]["b"], expected.distances[0], atol=1e-5)
 
 
@@ -143,7 +144,7 @@ def test_without_the_truth_of_train_the_rest_is_shown_and_it_is_said(analyse: An
     )
 
     analyse("--split", "test", "--class", "3", "--no-landscape")
-    assert {path.stem for path in OUT.glob("*.png")} == {"separation", "densities", "reliability"}
+    assert {path.stem for path in OUT.glob("*.png")} == {"wasserstein", "densities", "reliability"}
     assert summary()["split"] == "test"
     assert pd.read_csv(OUT / "densities.csv")["class"].unique().tolist() == [3]
     assert pd.read_csv(OUT / "reliability.csv")["entries"].sum() == 2 * 30 * 10
@@ -161,7 +162,8 @@ def test_without_the_truth_of_train_the_rest_is_shown_and_it_is_said(analyse: An
         (["--class", "<b>"], "--class '<b>': is no class of the run; should be one of 0, 1, 2"),
         (["--split", "val"], "'--split': 'val' is not one of 'train', 'test'"),
         (["--landscape-grid", "4"], "--landscape-grid 4: should be odd"),
-        (["--landscape-grid", "1"], "'--landscape-grid': 1 is not in the range x>=3"),
+        (["--landscape-grid", "1"], "'--landscape-grid': 1 is not in the range 3<=x<=101"),
+        (["--landscape-seed", "9" * 30], "is not in the range 0<=x<=4294967295"),
         (["--landscape-pictures", "many"], "'many' is not a valid integer range"),
         (["--batch-size", "0"], "'--batch-size': 0 is not in the range x>=1"),
         (["--speed"], "No such option"),
@@ -234,3 +236,6 @@ def test_a_class_is_found_by_its_name_alone() -> None:
     assert _column(index, "dog") == 1
     with pytest.raises(InputError, match="'Dog': is no class of the run; should be one of cat, d"):
         _column(index, "Dog")
+    with pytest.raises(InputError) as error:
+        _column(replace(index, classes=("two\nlines", "dog")), "Dog")
+    assert "\n" not in str(error.value)

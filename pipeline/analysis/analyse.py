@@ -6,34 +6,20 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.analysis.landscape import Landscape
+from pipeline.analysis.scored import Scored
 from pipeline.analysis.scores import (
     Densities,
     Gains,
     ScoreBins,
-    Separation,
     Split,
+    Wasserstein,
     densities,
     gains,
     score_bins,
-    separation,
+    wasserstein,
 )
-from pipeline.arrays import BoolMatrix, Probs
+from pipeline.arrays import BoolMatrix
 from pipeline.tables import Index, PseudoLabels
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A model's scores.
-
-    Attributes:
-        name: what the figures call it.
-        train: (N_train, C) of the train pictures; None where their truth is unknown.
-        test: (N_test, C) of the test pictures.
-    """
-
-    name: str
-    train: Probs | None
-    test: Probs
 
 
 @dataclass(frozen=True)
@@ -44,7 +30,7 @@ class Analysis:
         models: the names of the first and the second model.
         classes: the C class names.
         split: whose entries the first three figures are about.
-        separation: the distances between scores of present and absent entries.
+        wasserstein: the distances between scores of present and absent entries.
         densities: the scores of one class.
         reliability: the entries of either model by score.
         missed_positives: the unobserved train entries that are labelled negative, by score.
@@ -56,7 +42,7 @@ class Analysis:
     models: tuple[str, str]
     classes: tuple[str, ...]
     split: Split
-    separation: Separation | None
+    wasserstein: Wasserstein | None
     densities: Densities | None
     reliability: tuple[ScoreBins, ScoreBins] | None
     missed_positives: tuple[ScoreBins, ScoreBins] | None
@@ -88,7 +74,7 @@ def analyse(
         test_truth: (N_test, C) complete labels.
         pseudo: the pseudo-labels of the train pictures.
         models: the scores of the first and of the second.
-        split: whose entries separation, densities and reliability are about.
+        split: whose entries wasserstein, densities and reliability are about.
         column: the number of the class whose scores are shown; None: where the models differ most.
         landscape: the loss around both; None: not computed.
     """
@@ -101,7 +87,7 @@ def analyse(
     apart, shown, bins = None, None, None
     judged = np.ones_like(truth) if judged is None else judged
     if judged.any() and probs[0] is not None and probs[1] is not None:
-        apart = separation(truth, judged, probs[0], probs[1])
+        apart = wasserstein(truth, judged, probs[0], probs[1])
         column = apart.differs_most if column is None else column
         if column is not None:
             shown = densities(truth, judged, probs[0], probs[1], column)

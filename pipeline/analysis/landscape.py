@@ -7,6 +7,7 @@ normalisation"), so that a step of 1 changes models of large and of small weight
 
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +18,12 @@ from torch.func import functional_call
 from torch.nn.functional import binary_cross_entropy_with_logits
 from tqdm.auto import tqdm
 
+from pipeline import gallery
 from pipeline.arrays import BoolMatrix, Pictures
 from pipeline.augment import to_float
+from pipeline.models import Classifier
 from pipeline.score import to_device
+from pipeline.tables import Index
 
 Floats = npt.NDArray[np.float64]
 # Pictures at a time, at most: on a CPU small pictures are done nearly twice as fast as by 256.
@@ -83,6 +87,39 @@ def direction(model: nn.Module, generator: torch.Generator) -> dict[str, Tensor]
         lengths = weight.detach().flatten(1).norm(dim=1) / noise.flatten(1).norm(dim=1)
         moves[name] = noise * lengths.view(-1, *[1] * (weight.ndim - 1))
     return moves
+
+
+def landscape(
+    fabric: Fabric,
+    index: Index,
+    test_truth: BoolMatrix,
+    models: dict[str, Classifier],
+    embedded: Path,
+    n_pictures: int,
+    size: int,
+    seed: int,
+    batch_size: int,
+) -> Landscape:
+    """Compute the loss around two models on some of the test pictures.
+
+    Args:
+        fabric: what `choose_device` returned.
+        index: the index.
+        test_truth: (N_test, C) complete labels.
+        models: the two by name, on the device.
+        embedded: images.parquet, for pictures that have no file.
+        n_pictures: how many at most; evenly spaced, so always the same.
+        size: points of the grid along either direction, an odd number.
+        seed: of the directions.
+        batch_size: pictures at a time, 64 of them at most.
+    """
+    shown = np.linspace(0, len(test_truth) - 1, min(n_pictures, len(test_truth))).astype(np.int64)
+    steps, losses = grid_steps(size), []
+    for name, model in models.items():
+        pictures = gallery.load(index, index.rows("test"), model.spec.input_size, embedded)
+        of = (pictures[shown], test_truth[shown], steps, seed, batch_size, f"loss around {name}")
+        losses.append(losses_around(fabric, model, *of))
+    return Landscape(steps, np.array(losses), len(shown))
 
 
 @torch.inference_mode()

@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline import files
 from pipeline.analysis.analyse import Analysis
 from pipeline.analysis.landscape import Landscape
-from pipeline.analysis.scores import Densities, Gains, ScoreBins, Separation
+from pipeline.analysis.scores import Densities, Gains, ScoreBins, Wasserstein
 from pipeline.figures import analysis as figures
 from pipeline.report import STYLE
 
@@ -18,7 +18,7 @@ Summary = dict[str, str | float | int | None]
 
 # The figures by the name of their files, in the order of the page: title, and what is seen.
 FIGURES = {
-    "separation": (
+    "wasserstein": (
         "How far scores tell present from absent",
         "A dot is a class: the Wasserstein distance between the scores of its true positives and "
         "of its true negatives, by one model and by the other.",
@@ -38,7 +38,8 @@ FIGURES = {
     "missed_positives": (
         "Missed positives among entries labelled negative",
         "Of the unobserved training entries that the pseudo-labels leave negative: the share that "
-        "is truly positive, by the score of either model.",
+        "is truly positive, by the score of either model. With one tau for all classes the curve "
+        "of the teacher that made the labels ends there.",
     ),
     "ap_gain": (
         "Gain by class and frequency",
@@ -70,9 +71,9 @@ def write(folder: Path, analysis: Analysis) -> None:
         def numbers(name: str, columns: Columns) -> None:
             files.write_csv(temporary / f"{name}.csv", columns)
 
-        if analysis.separation is not None:
-            figures.separation(drawn("separation"), models, classes, analysis.separation, split)
-            numbers("separation", separation_columns(models, classes, analysis.separation))
+        if analysis.wasserstein is not None:
+            figures.wasserstein(drawn("wasserstein"), models, classes, analysis.wasserstein, split)
+            numbers("wasserstein", wasserstein_columns(models, classes, analysis.wasserstein))
         if analysis.densities is not None:
             figures.densities(drawn("densities"), models, classes, analysis.densities, split)
             numbers("densities", densities_columns(models, classes, analysis.densities))
@@ -104,12 +105,12 @@ def summary(analysis: Analysis) -> Summary:
         "model.b": analysis.models[1],
         "split": analysis.split,
     }
-    if analysis.separation is not None:
-        separation = analysis.separation
-        means = separation.distances[:, separation.compared].mean(axis=1).tolist()
-        found["separation.classes"] = len(separation.compared)
-        found["separation.a"], found["separation.b"] = map(_rounded, means)
-        found["separation.share_above"] = _rounded(separation.share_above)
+    if analysis.wasserstein is not None:
+        apart = analysis.wasserstein
+        means = apart.distances[:, apart.compared].mean(axis=1).tolist()
+        found["wasserstein.classes"] = len(apart.compared)
+        found["wasserstein.a"], found["wasserstein.b"] = map(_rounded, means)
+        found["wasserstein.share_above"] = _rounded(apart.share_above)
     if analysis.densities is not None:
         found["densities.class"] = analysis.classes[analysis.densities.column]
     if analysis.reliability is not None:
@@ -162,10 +163,10 @@ def page(analysis: Analysis) -> str:
 # --- the numbers behind each figure, a row per observation -------------------------------
 
 
-def separation_columns(
-    models: tuple[str, str], classes: tuple[str, ...], found: Separation
+def wasserstein_columns(
+    models: tuple[str, str], classes: tuple[str, ...], found: Wasserstein
 ) -> Columns:
-    """Return the columns of separation.csv, a row per class and model."""
+    """Return the columns of wasserstein.csv, a row per class and model."""
     rows = list(product(enumerate(models), enumerate(classes)))
     return {
         "model": [name for (_, name), _ in rows],

@@ -19,7 +19,7 @@ DENSITY_BINS = 20
 
 
 @dataclass(frozen=True)
-class Separation:
+class Wasserstein:
     """How far two models' scores of present and absent classes lie apart.
 
     Attributes:
@@ -51,7 +51,7 @@ class Separation:
         return int(self.compared[np.abs(second - first).argmax()]) if len(first) else None
 
 
-def separation(truth: BoolMatrix, judged: BoolMatrix, first: Probs, second: Probs) -> Separation:
+def wasserstein(truth: BoolMatrix, judged: BoolMatrix, first: Probs, second: Probs) -> Wasserstein:
     """Measure, per class, how far the scores of present and absent entries lie apart.
 
     The distance has no sign: scores that are the wrong way round are far apart, too.
@@ -69,7 +69,7 @@ def separation(truth: BoolMatrix, judged: BoolMatrix, first: Probs, second: Prob
             distances[model, column] = wasserstein_distance(
                 probs[positives[:, column], column], probs[negatives[:, column], column]
             )
-    return Separation(distances, positives.sum(axis=0), negatives.sum(axis=0))
+    return Wasserstein(distances, positives.sum(axis=0), negatives.sum(axis=0))
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Densities:
 def densities(
     truth: BoolMatrix, judged: BoolMatrix, first: Probs, second: Probs, column: int
 ) -> Densities:
-    """Count the scores of one class by bin; arguments as of `separation`."""
+    """Count the scores of one class by bin; arguments as of `wasserstein`."""
     edges = np.linspace(0, 1, DENSITY_BINS + 1)
     groups = [judged[:, column] & (truth[:, column] == present) for present in (False, True)]
     entries = [

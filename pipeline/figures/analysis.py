@@ -13,7 +13,7 @@ from matplotlib.colors import BoundaryNorm
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter
 
 from pipeline.analysis.landscape import Landscape
-from pipeline.analysis.scores import Densities, Floats, Gains, ScoreBins, Separation, Split
+from pipeline.analysis.scores import Densities, Floats, Gains, ScoreBins, Split, Wasserstein
 from pipeline.figures.canvas import NEGATIVE, POSITIVE, STUDENT, TEACHER, canvas
 from pipeline.figures.names import beside, legible
 
@@ -25,15 +25,15 @@ MOST_NAMED = 15
 LEVELS = 12
 
 
-def separation(
-    paths: Sequence[Path], models: Names, classes: tuple[str, ...], found: Separation, split: Split
+def wasserstein(
+    paths: Sequence[Path], models: Names, classes: tuple[str, ...], found: Wasserstein, split: Split
 ) -> None:
     """Draw a dot per class: how far either model's scores of present and absent lie apart."""
     first, second = _models(models)
     shown = found.compared
     x, y = found.distances[:, shown]
     limits = _limits(found.distances[:, shown])
-    with canvas(*paths, width=6.4, height=6.4) as figure:
+    with canvas(*paths, width=6.1, height=6.4) as figure:
         axes = figure.subplots()
         axes.plot(limits, limits, color="black", linewidth=1, linestyle="--")
         _dots(axes, x, y, y - x)
@@ -46,7 +46,7 @@ def separation(
         beside(axes, x, y, _named(classes, shown, y - x), diagonal)
 
 
-def _above(found: Separation, split: Split) -> str:
+def _above(found: Wasserstein, split: Split) -> str:
     if not len(found.compared):
         return "no class has present and absent entries"
     share, n_classes = 100 * found.share_above, len(found.compared)
