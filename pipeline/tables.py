@@ -58,7 +58,7 @@ class Index:
 class Truth:
     """The complete labels of the test pictures, and of the train pictures if they are known.
 
-    Only `evaluate` may read them.
+    Of the stages, only `evaluate` may read them.
     """
 
     image_ids: list[str]

@@ -1,0 +1,1 @@
+"""What the papers look at in two trained models: their scores, and the loss around them."""

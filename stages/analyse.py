@@ -1,0 +1,132 @@
+"""analyse: two models, index, truth, scores, pseudo-labels -> reports/analyse/.
+
+No stage of dvc.yaml: a command over what a finished run has left.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from pipeline import model_file, tables
+from pipeline.analysis import report
+from pipeline.analysis.analyse import analyse
+from pipeline.analysis.landscape import landscape
+from pipeline.analysis.scored import score
+from pipeline.analysis.scores import Split
+from pipeline.arrays import Probs
+from pipeline.errors import InputError, one_line, some
+from pipeline.score import choose_device, describe_device
+from pipeline.tables import Index
+from stages import DATA, REPORTS, Stage
+
+EMBEDDED = DATA / "images.parquet"
+TEACHER = DATA / "teacher" / "model.safetensors"
+STUDENT = DATA / "student" / "model.safetensors"
+
+
+class _WithOptions(Stage):
+    """A stage that says a wrong option in one line, too."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            raise click.ClickException(one_line(error.format_message())) from None
+
+
+@click.command(cls=_WithOptions)
+@click.option(
+    "--model", "models", multiple=True, metavar="NAME=PATH",
+    default=[f"teacher={TEACHER.as_posix()}", f"student={STUDENT.as_posix()}"], show_default=True,
+    help="a model of the run's classes, and what to call it; twice",
+)  # fmt: skip
+@click.option(
+    "--split", type=click.Choice(["train", "test"]), default="train", show_default=True,
+    help="whose scores: train's unobserved labels, or all of test",
+)  # fmt: skip
+@click.option(
+    "--class", "class_name", help="whose scores to draw; without, where the models differ most"
+)
+@click.option(
+    "--landscape/--no-landscape", "with_landscape", default=True, help="the loss around the models"
+)
+@click.option("--landscape-pictures", type=click.IntRange(1), default=256, show_default=True)
+@click.option("--landscape-grid", type=click.IntRange(3, 101), default=11, show_default=True)
+@click.option("--landscape-seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True)
+def main(
+    models: tuple[str, ...], split: Split, class_name: str | None, with_landscape: bool,
+    landscape_pictures: int, landscape_grid: int, landscape_seed: int, batch_size: int,
+) -> None:  # fmt: skip
+    """Compare two models: their scores, their gain by class, the loss around them."""
+    if landscape_grid % 2 == 0:
+        raise InputError(f"--landscape-grid {landscape_grid}: should be odd, to hold the model")
+    paths = _paths(models)
+    fabric = choose_device("32")
+    index = tables.read_index(DATA / "index.parquet")
+    column = None if class_name is None else _column(index, class_name)
+    truth = tables.read_truth(DATA / "truth.parquet", index.classes)
+    pseudo = tables.read_pseudo_labels(DATA / "pseudo_labels.parquet", index.classes)
+    ids = index.ids(index.rows("train"))
+    tables.check_same_images(DATA / "pseudo_labels.parquet", pseudo.image_ids, ids)
+    test = truth.of(index, "test")
+    train, known = truth.known_of(index, "train")
+    told = bool(known.any())
+    teacher = _teacher_scores(index) if told and TEACHER in paths.values() else None
+    # Both are read before the first is run: a wrong path should not cost the time of a model.
+    loaded = {name: model_file.load(path, index.classes) for name, path in paths.items()}
+    scored = []
+    for name, model in loaded.items():
+        fabric.to_device(model)
+        ready = teacher is not None and paths[name] == TEACHER
+        found = score(fabric, index, name, model, EMBEDDED, batch_size, told and not ready)
+        scored.append(replace(found, train=teacher) if ready else found)
+    around = None
+    if with_landscape:
+        asked = (landscape_pictures, landscape_grid, landscape_seed, batch_size)
+        around = landscape(fabric, index, test, loaded, EMBEDDED, *asked)
+    if not fabric.is_global_zero:
+        return
+    click.echo(f"device: {describe_device(fabric, '32')}")
+    both = (scored[0], scored[1])
+    analysis = analyse(index, train, known, test, pseudo, both, split, column, around)
+    report.write(REPORTS / "analyse", analysis)
+    for number, value in report.summary(analysis).items():
+        click.echo(f"{number:34} {'-' if value is None else value}")
+    for note in analysis.notes:
+        click.echo(f"note: {note}")
+    click.echo(f"report: {REPORTS / 'analyse' / 'index.html'}")
+
+
+def _paths(models: tuple[str, ...]) -> dict[str, Path]:
+    """Return the files of the two models by their names."""
+    for model in models:
+        if not all(model.partition("=")):
+            raise InputError(f"--model {model!r}: should be NAME=PATH")
+    paths = {name: Path(path) for name, _, path in (model.partition("=") for model in models)}
+    if len(models) != 2 or len(paths) != 2:
+        raise InputError(
+            f"--model: {len(models)} given, named {one_line(', '.join(paths))}; should be two of "
+            f"different names, or none"
+        )
+    return paths
+
+
+def _column(index: Index, name: str) -> int:
+    if name not in index.classes:
+        classes = one_line(some(list(index.classes)))
+        raise InputError(f"--class {name!r}: is no class of the run; should be one of {classes}")
+    return index.classes.index(name)
+
+
+def _teacher_scores(index: Index) -> Probs:
+    """Return the scores of the train pictures that the stage score has left."""
+    scores = tables.read_scores(DATA / "scores.parquet", index.classes)
+    ids = index.ids(index.rows("train"))
+    tables.check_same_images(DATA / "scores.parquet", scores.image_ids, ids)
+    return scores.probs
+
+
+if __name__ == "__main__":
+    main()
