@@ -1,5 +1,7 @@
 """The stages: one click command per stage of dvc.yaml, of the same name.
 
+And commands over what a run has left, which are no stages: labels, inspect, analyse.
+
 Each also runs without DVC, from the folder that holds params.yaml:
 `python -m stages.prepare`.
 """
@@ -11,7 +13,7 @@ from typing import Any
 import click
 from tqdm.auto import tqdm
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, one_line
 
 PARAMS = Path("params.yaml")
 DATA = Path("data")
@@ -20,6 +22,13 @@ REPORTS = Path("reports")
 
 class Stage(click.Command):
     """A command that prints what the library logs and says a user's error in one line."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the options; a wrong one is an error as any other, not click's exit code 2."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            raise click.ClickException(one_line(error.format_message())) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the stage; an InputError or a failing file ends it with exit code 1."""

@@ -25,17 +25,7 @@ TEACHER = DATA / "teacher" / "model.safetensors"
 STUDENT = DATA / "student" / "model.safetensors"
 
 
-class _WithOptions(Stage):
-    """A stage that says a wrong option in one line, too."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        try:
-            return super().parse_args(ctx, args)
-        except click.UsageError as error:
-            raise click.ClickException(one_line(error.format_message())) from None
-
-
-@click.command(cls=_WithOptions)
+@click.command(cls=Stage)
 @click.option(
     "--model", "models", multiple=True, metavar="NAME=PATH",
     default=[f"teacher={TEACHER.as_posix()}", f"student={STUDENT.as_posix()}"], show_default=True,
