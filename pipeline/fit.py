@@ -36,7 +36,7 @@ class Examples:
 
     Attributes:
         inputs: (N_train, H, W, 3) uint8 pictures, or (N_train, D) float32 features.
-        targets: (N_train, C), on the device.
+        targets: (N_train, C), or (N_train, C, 2) with weights, on the device.
         val_inputs: as inputs, of the val pictures.
         val_labels: (N_val, C) bool.
     """

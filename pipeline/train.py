@@ -82,7 +82,8 @@ def train(
         name: the section of params.yaml, for messages.
         params: the recipe.
         index: the index.
-        targets: (N_train, C) in the order of the index's train rows; passed to the loss.
+        targets: (N_train, C), or (N_train, C, 2) with weights, in the order of the index's train
+            rows; passed to the loss.
         make_loss: makes the loss of a phase.
         embedded: images.parquet, for pictures that have no file.
 
