@@ -89,7 +89,7 @@ def elkan_noto(evidence: Evidence) -> Calibrated:
     if not counts.any():
         raise InputError(
             "pseudo_label.calibrate = 'elkan_noto': no training picture has an observed positive "
-            "whose score could be c; should be none"
+            "whose score could be c; should be another, such as none"
         )
     sums = np.where(observed, probs, 0).sum(axis=0, dtype=np.float64)
     c = np.where(counts > 0, sums / np.maximum(counts, 1), sums.sum() / counts.sum())
@@ -122,7 +122,7 @@ def isotonic(evidence: Evidence) -> Calibrated:
     if not both.all() and (labels.all() or not labels.any()):
         raise InputError(
             f"pseudo_label.calibrate = 'isotonic': no label of the {len(labels)} val pictures is "
-            f"{'negative' if labels.any() else 'positive'}; should be none"
+            f"{'negative' if labels.any() else 'positive'}; should be another, such as none"
         )
     pooled = None if both.all() else fitted(probs, labels)
     q = np.empty_like(evidence.probs)

@@ -134,9 +134,9 @@ class PseudoLabels:
     @property
     def single_tau(self) -> float | None:
         """The score above which each class of each picture is positive; None if there is none."""
-        if self.rule.get("spml.rule") == "top_k" or "spml.rule.calibrate" in self.rule:
-            return None
-        return float(self.rule["spml.rule.tau"])
+        tau = self.rule.get("spml.rule.tau")
+        others = self.rule.get("spml.rule") == "top_k" or "spml.rule.calibrate" in self.rule
+        return None if others or tau is None else float(tau)
 
     def student_targets(self) -> npt.NDArray[np.float32]:
         """Return what the student learns: (N_train, C) targets; with weights (N_train, C, 2).

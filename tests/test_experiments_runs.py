@@ -53,6 +53,7 @@ def test_a_run_is_named_by_the_content_that_it_reads(
     before.mkdir(parents=True)
     (before / "index.parquet").write_bytes(b"no table")
     (before / "scores.parquet").write_bytes(b"no table")
+    (before / "val_scores.parquet").write_bytes(b"no table")
     said = []
     for content in (b"no table", b"another"):
         (before / "index.parquet").write_bytes(content)

@@ -229,6 +229,7 @@ def test_the_shipped_params_yaml_holds_every_section_and_nothing_else(
     assert isinstance(read_section(path, name, section), section)
     assert set(YAML(typ="safe").load(path)) == {
         "prepare", "train_teacher", "score", "pseudo_label", "train_student", "evaluate",
+        "sweep",
     }  # fmt: skip
 
 

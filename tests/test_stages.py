@@ -22,6 +22,7 @@ TABLE: dict[str, Any] = {
 REPORT = [
     "contact_sheet.png",
     "curves.png",
+    "generations.csv",
     "index.html",
     "metrics.json",
     "per_class.csv",

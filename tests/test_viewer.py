@@ -37,6 +37,13 @@ HOSTILE = (
 N_TRAIN = 40
 
 
+def rule_of(tau: float, keep_observed: bool = True) -> PseudoLabelParams:
+    return PseudoLabelParams(
+        rule="tau", tau=tau, calibrate="none", prior="val", top_k=3, width=0.3, weights="none",
+        keep_observed=keep_observed,
+    )  # fmt: skip
+
+
 def make_data(
     folder: Path,
     classes: tuple[str, ...] = ("cat", "dog", "cow"),
@@ -77,7 +84,7 @@ def make_data(
     data = folder / "data"
     train_ids = index.ids(train)
     scores = Scores(train_ids, probs)
-    params = PseudoLabelParams(tau=tau, keep_observed=keep_observed)
+    params = rule_of(tau, keep_observed)
     tables.write_index(data / "index.parquet", index)
     tables.write_images(data / "images.parquet", index.image_ids, pictures)
     tables.write_scores(data / "scores.parquet", scores, classes)

@@ -14,8 +14,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from pipeline import tables
-from pipeline.pseudo_labels import PseudoLabelParams, pseudo_labels
-from tests.test_viewer import HOSTILE, N_TRAIN, change_rule, make_data, run
+from pipeline.pseudo_labels import pseudo_labels
+from tests.test_viewer import HOSTILE, N_TRAIN, change_rule, make_data, run, rule_of
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CLASSES = ("cat", "dog", "cow")
@@ -161,7 +161,7 @@ def at_tau(data: Path, tau: float, keep_observed: bool = True) -> Path:
         tables.read_index(data / "index.parquet"),
         tables.read_scores(data / "scores.parquet"),
     )
-    made = pseudo_labels(PseudoLabelParams(tau=tau, keep_observed=keep_observed), index, scores)
+    made = pseudo_labels(rule_of(tau, keep_observed), index, scores)
     path = data.parent / f"tau-{tau}.parquet"
     tables.write_pseudo_labels(path, made, index.classes)
     return path

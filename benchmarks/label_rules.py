@@ -1,0 +1,204 @@
+"""How right the labels of each rule are as tau goes over its range, with the scores of a run.
+
+    python -m benchmarks.label_rules --out docs/rules.png
+    python -m benchmarks.label_rules --data "digits=runs/digits/data" --data photographs=...
+
+Nothing is trained: index, scores, val_scores and truth of a finished run are read. The truth
+judges the labels and nothing else. Only entries that the annotator did not see are judged.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from pipeline import tables
+from pipeline.arrays import BoolMatrix
+from pipeline.figures.canvas import canvas
+from pipeline.metrics import pseudo_label_quality
+from pipeline.pseudo_labels import PseudoLabelParams, pseudo_labels
+from pipeline.tables import Index, PseudoLabels, Scores
+
+TAUS = np.arange(1, 200) / 200
+ENOUGH = 0.8  # the precision at which recalls are compared
+PLAIN: dict[str, Any] = {
+    "rule": "tau", "calibrate": "none", "prior": "val", "top_k": 1, "width": 0.3,
+    "weights": "none", "keep_observed": True,
+}  # fmt: skip
+BLACK, ORANGE, BLUE, GREEN, GREY, RED = (
+    "#000000", "#E69F00", "#0072B2", "#009E73", "#777777", "#D55E00",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A rule: its name in figure and table, how it is drawn, its settings besides tau."""
+
+    name: str
+    colour: str
+    dashes: str
+    settings: dict[str, Any]
+
+
+CURVES = (
+    Curve("none", BLACK, "-", {}),
+    Curve("affine", RED, ":", {"calibrate": "affine"}),
+    Curve("elkan_noto", ORANGE, "-", {"calibrate": "elkan_noto"}),
+    Curve("isotonic", BLUE, "-", {"calibrate": "isotonic"}),
+    Curve("prior, val", GREEN, "-", {"calibrate": "prior"}),
+    Curve("prior, best_bin", GREEN, "--", {"calibrate": "prior", "prior": "best_bin"}),
+    Curve("none, top_k", BLACK, "--", {"rule": "top_k"}),
+    Curve("isotonic, top_k", BLUE, "--", {"rule": "top_k", "calibrate": "isotonic"}),
+)
+# positive, ignored and negative in equal parts of the scale
+BANDS = {name: {"rule": "band", "tau": 0.65, "width": 0.3} for name in ("none", "isotonic")} | {
+    # positive down to .75 times the prior, negative from 1.35 times the prior on
+    "prior, val": {"rule": "band", "tau": 0.625, "width": 0.3}
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a finished run knows, and the truth of the training pictures that have one."""
+
+    name: str
+    index: Index
+    scores: Scores
+    val_scores: Scores
+    truth: BoolMatrix
+    known: npt.NDArray[np.bool_]
+
+    def labels(self, settings: dict[str, Any]) -> PseudoLabels:
+        """Return the pseudo-labels of some settings; top_k is that of the val labels."""
+        val = self.index.labels[self.index.rows("val")]
+        top_k = max(int(np.ceil(val.sum(axis=1).mean())), 1)
+        params = PseudoLabelParams.model_validate(PLAIN | {"top_k": top_k} | settings)
+        return pseudo_labels(params, self.index, self.scores, self.val_scores)
+
+    def quality(self, settings: dict[str, Any]) -> tuple[float, float, float]:
+        """Return precision, recall and F1 of the added positives; precision NaN without any."""
+        labels = self.labels(settings).labels[self.known]
+        targets = self.index.targets[self.index.rows("train")][self.known]
+        counts = pseudo_label_quality(labels, targets, self.truth[self.known])
+        added, right, hidden = (int(counts[key].sum()) for key in ("added", "right", "hidden"))
+        return (right / added if added else np.nan), right / hidden, 2 * right / (added + hidden)
+
+    def brier(self, settings: dict[str, Any]) -> float:
+        """Return the mean square of soft targets less the truth, of what was not observed."""
+        targets = self.labels(settings | {"rule": "soft", "tau": 0.5}).targets
+        unknown = (self.index.targets[self.index.rows("train")] == 0) & self.known[:, None]
+        assert targets is not None
+        return float(((targets - self.truth)[unknown] ** 2).mean())
+
+
+def read(name: str, data: Path) -> Run:
+    """Read a run's data folder."""
+    index = tables.read_index(data / "index.parquet")
+    scores = tables.read_scores(data / "scores.parquet", index.classes)
+    val_scores = tables.read_scores(data / "val_scores.parquet", index.classes)
+    truth, known = tables.read_truth(data / "truth.parquet").known_of(index, "train")
+    return Run(name, index, scores, val_scores, truth, known)
+
+
+def sweep(run: Run, curve: Curve) -> npt.NDArray[np.float64]:
+    """Return precision, recall and F1 at each of TAUS, (T, 3)."""
+    return np.array([run.quality(curve.settings | {"tau": tau}) for tau in TAUS.tolist()])
+
+
+def row(run: Run, curve: Curve, values: npt.NDArray[np.float64]) -> str:
+    """Return a rule's line of the table."""
+    brier = "" if "rule" in curve.settings else f"{run.brier(curve.settings):.4f}"
+    precision, recall, f1 = values.T
+    best = int(np.argmax(f1))
+    half = int(np.flatnonzero(TAUS == 0.5)[0])
+    enough = np.flatnonzero(np.nan_to_num(precision) >= ENOUGH)
+    found = "never"
+    if len(enough):
+        first = int(enough[np.argmax(recall[enough])])
+        found = f"{recall[first]:.3f} (tau {TAUS[first]:g})"
+    return (
+        f"| {curve.name} | {f1[best]:.3f} (tau {TAUS[best]:g}) | {precision[best]:.2f} / "
+        f"{recall[best]:.2f} | {f1[half]:.3f} | {found} | {brier} |"
+    )
+
+
+def print_table(run: Run, swept: dict[str, npt.NDArray[np.float64]]) -> None:
+    """Print the rules, then the bands."""
+    click.echo(f"\n{run.name}\n")
+    click.echo(
+        "| rule | best F1 | its precision / recall | F1 at tau 0.5 | best recall at a precision "
+        f"of {ENOUGH} | Brier score |\n|---|---|---|---|---|---|"
+    )
+    for curve in CURVES:
+        click.echo(row(run, curve, swept[curve.name]))
+    click.echo("\n| band | ignored | precision / recall | truly present: kept negatives, all |")
+    click.echo("|---|---|---|---|")
+    unknown = (run.index.targets[run.index.rows("train")] == 0) & run.known[:, None]
+    for curve in CURVES:
+        if curve.name not in BANDS:
+            continue
+        settings = curve.settings | BANDS[curve.name]
+        made = run.labels(settings)
+        precision, recall, _ = run.quality(settings)
+        kept, below = (unknown & ~made.labels & where for where in (~made.ignored, True))
+        click.echo(
+            f"| {curve.name}, tau {settings['tau']}, width {settings['width']} | "
+            f"{made.ignored[unknown].mean():.1%} | {precision:.2f} / {recall:.2f} | "
+            f"{run.truth[kept].mean():.1%}, {run.truth[below].mean():.1%} |"
+        )
+
+
+def draw(path: Path, runs: dict[str, tuple[Run, dict[str, npt.NDArray[np.float64]]]]) -> None:
+    """Draw a row of two panels for each run."""
+    with canvas(path, width=11, height=0.9 + 4.3 * len(runs)) as figure:
+        for axes, (run, swept) in zip(
+            figure.subplots(len(runs), 2, squeeze=False), runs.values(), strict=True
+        ):
+            for curve in CURVES:
+                _line(axes, curve, swept[curve.name])
+            axes[0].set(
+                xlabel="recall of added positives", ylabel="precision of added positives",
+                title=f"{run.name}: precision by recall", xlim=(0, 1), ylim=(0, 1.02),
+            )  # fmt: skip
+            axes[1].set(
+                xlabel="tau (of the calibrated score)", ylabel="F1 of added positives",
+                title=f"{run.name}: what tau means", xlim=(0, 1), ylim=(0, None),
+            )  # fmt: skip
+        handles, names = figure.axes[0].get_legend_handles_labels()
+        dot = Line2D([], [], color=GREY, marker="o", linestyle="")
+        figure.legend([*handles, dot], [*names, "at tau 0.5"], loc="outside lower center", ncols=5)
+
+
+def _line(axes: npt.NDArray[Any], curve: Curve, values: npt.NDArray[np.float64]) -> None:
+    """Draw a rule in both panels, a dot at tau .5 in the first."""
+    precision, recall, f1 = values.T
+    style = {"color": curve.colour, "linestyle": curve.dashes, "linewidth": 1.8}
+    left: Axes = axes[0]
+    left.plot(recall, precision, label=curve.name, **style)
+    half = TAUS == 0.5
+    left.plot(recall[half], precision[half], "o", color=curve.colour, markersize=6)
+    axes[1].plot(TAUS, f1, **style)
+
+
+@click.command()
+@click.option("--data", "sources", multiple=True, default=("data",), help="NAME=FOLDER or FOLDER")
+@click.option("--out", default=Path("docs/rules.png"), type=click.Path(path_type=Path))
+def main(sources: tuple[str, ...], out: Path) -> None:
+    """Draw and print what each rule finds."""
+    runs = {}
+    for source in sources:
+        name, _, folder = source.rpartition("=")
+        run = read(name or folder, Path(folder))
+        swept = {curve.name: sweep(run, curve) for curve in CURVES}
+        print_table(run, swept)
+        runs[source] = (run, swept)
+    draw(out, runs)
+
+
+if __name__ == "__main__":
+    main()
