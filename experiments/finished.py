@@ -129,7 +129,9 @@ def _places(top: Path) -> Iterator[Path]:
     for folder, below, names in os.walk(top):
         is_run = "params.yaml" in names
         below[:] = sorted(set(below) - SKIPPED - (PARTS if is_run else set()))
-        if is_run:
+        # What a sweep keeps beside its students, teachers and data, is whole without metrics.
+        beside = "seconds.json" in names and not (Path(folder) / METRICS).exists()
+        if is_run and not beside:
             yield Path(folder)
 
 

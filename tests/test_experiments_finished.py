@@ -78,6 +78,16 @@ def test_what_a_run_or_a_tool_keeps_inside_is_no_run(tmp_path: Path) -> None:
     assert names == [tmp_path.name, "reports"]
 
 
+def test_the_teachers_and_data_beside_the_students_of_a_sweep_are_no_runs(tmp_path: Path) -> None:
+    write(tmp_path / "evaluate-1")
+    for name in ("evaluate-1", "measure-1", "prepare-1"):
+        write(tmp_path / name, metrics=None)
+        (tmp_path / name / "seconds.json").write_text("{}")
+    found = finished.in_folders([tmp_path])
+    assert [Path(run.name).name for run in found.runs] == ["evaluate-1"]
+    assert found.left_out == []
+
+
 def test_runs_that_cannot_be_compared_are_left_out_with_the_reason(tmp_path: Path) -> None:
     write(tmp_path / "waits", metrics=None)
     write(tmp_path / "empty", metrics={})
