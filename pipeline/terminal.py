@@ -137,7 +137,7 @@ def stacked(lengths: list[tuple[str, int]], longest: int, cells: int) -> str:
         total += count
         # Rounded together, so that equal totals give equal bars; one thing is a sign at least.
         end = round(total * cells / longest)
-        if count and end == len(bar):
-            end += 1
+        if count and end <= len(bar):
+            end = len(bar) + 1
         bar += sign * (end - len(bar))
     return bar

@@ -1,7 +1,7 @@
 """Text for a terminal: escaped names, their width, tables and lines that fit."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline import terminal
@@ -111,6 +111,7 @@ def test_facts_share_a_column_and_are_wrapped_in_it() -> None:
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=4), st.integers(0, 100))
+@example([1, 1, 1], 78)  # less than half a cell each
 def test_a_bar_is_as_long_as_its_share_and_shows_all_that_is_in_it(
     counts: list[int], more: int
 ) -> None:

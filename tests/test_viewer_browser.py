@@ -497,8 +497,10 @@ def test_cards_are_made_as_one_scrolls(here: Path, opened: Opened) -> None:
     expect(page.locator(".card .id", has_text=last)).to_be_visible()
     assert first not in ids_shown(page)
     assert page.locator(".card").count() <= n_cards + 2 * page.evaluate("shape.columns")
-    shown = page.locator(".card img").evaluate_all("all => all.map(image => image.naturalWidth)")
-    assert set(shown) == {12}
+    # Waits for what is loaded as needed, and fails if a picture does not come.
+    page.wait_for_function(
+        "[...document.querySelectorAll('.card img')].every(image => image.naturalWidth === 12)"
+    )
     assert page.locator(".card img").first.evaluate("i => getComputedStyle(i).imageRendering") == (
         "pixelated"
     )
