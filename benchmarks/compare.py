@@ -8,7 +8,6 @@ The table goes to the screen and to --out as results.csv (a row per run) and tab
 chosen by the mean val mAP of the students; test mAP is reported, never looked at for a choice.
 """
 
-import json
 from pathlib import Path
 
 import click
@@ -17,8 +16,7 @@ from tqdm import tqdm
 
 from experiments import runs
 from experiments.runs import Values, spread
-
-AN: Values = {"train_teacher.loss": "an"}
+from experiments.sweep import STUDENT
 
 
 @click.command()
@@ -39,7 +37,7 @@ def main(params: Path, seeds: str, taus: str, iun: bool, out: Path) -> None:
             planned.append(
                 ("1 positive, all negatives (IUN, oracle)", seed, seeded | runs.IUN, None)
             )
-        planned.append(("an", seed, seeded | AN, None))
+        planned.append(("an", seed, seeded | runs.AN, None))
         if teacher != "an":
             planned.append((f"{teacher} teacher", seed, seeded, None))
         for threshold in (float(tau) for tau in taus.split(",")):
@@ -62,26 +60,11 @@ def _run(out: Path, base: Values, changes: Values, tau: float | None) -> Values:
     prepared = runs.stages(out, values, ["prepare"])
     if tau is None:
         folder = runs.stages(out, values, ["train_teacher", "measure"], prepared)
-        metrics = _metrics(folder / "reports" / "measure")
-        return {"val_mAP": metrics["teacher.val_mAP"], "test_mAP": metrics["teacher.mAP"]}
+        return runs.teacher_of(folder)
     teacher = runs.stages(out, values, ["train_teacher", "score"], prepared)
     # The student's stages read what prepare made, too.
-    folder = runs.stages(
-        out, values, ["pseudo_label", "train_student", "evaluate"], teacher, prepared
-    )
-    metrics = _metrics(folder / "reports" / "evaluate")
-    return {
-        "val_mAP": metrics["student.val_mAP"],
-        "test_mAP": metrics["student.mAP"],
-        "precision": metrics.get("pseudo_labels.precision"),
-        "recall": metrics.get("pseudo_labels.recall"),
-        "positives_per_image": metrics["pseudo_labels.positives_per_image"],
-    }
-
-
-def _metrics(folder: Path) -> Values:
-    metrics: Values = json.loads((folder / "metrics.json").read_text())
-    return metrics
+    folder = runs.stages(out, values, STUDENT, teacher, prepared)
+    return runs.student_of(folder)
 
 
 def _table(results: pd.DataFrame) -> str:

@@ -7,7 +7,6 @@ train_student and evaluate. Everything is run anew in a folder that is removed i
 seconds are of whole processes, imports included; only their ratio within one call means much.
 """
 
-import json
 import tempfile
 from pathlib import Path
 
@@ -27,18 +26,13 @@ def main(params: Path, taus: str) -> None:
         out = Path(folder)
         prepared = runs.stages(out, base, ["prepare"])
         teacher = runs.stages(out, base, ["train_teacher", "score"], prepared)
-        before = _seconds(prepared) | _seconds(teacher)
+        before = runs.seconds_of(prepared) | runs.seconds_of(teacher)
         click.echo(f"before tau: {before}")
         for tau in taus.split(","):
             values = runs.changed(base, {"pseudo_label.tau": float(tau)})
-            of_tau = _seconds(runs.stages(out, values, STUDENT, teacher, prepared))
+            of_tau = runs.seconds_of(runs.stages(out, values, STUDENT, teacher, prepared))
             after, full = sum(of_tau.values()), sum((before | of_tau).values())
             click.echo(f"tau {tau}: {of_tau}, {after:.1f} s of {full:.1f} s: {after / full:.2f}")
-
-
-def _seconds(folder: Path) -> dict[str, float]:
-    seconds: dict[str, float] = json.loads((folder / "seconds.json").read_text())
-    return seconds
 
 
 if __name__ == "__main__":

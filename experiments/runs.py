@@ -30,6 +30,7 @@ ROOT = Path(__file__).parent.parent
 Values = dict[str, Any]
 _LOCKS: defaultdict[Path, Lock] = defaultdict(Lock)
 
+AN: Values = {"train_teacher.loss": "an"}
 FULL_LABELS: Values = {
     "prepare.observe.process": "uniform",
     "prepare.observe.num_pos": "all",
@@ -131,6 +132,38 @@ def forget_partial(out: Path) -> None:
     """Remove what killed runs left; call it while no other run writes below `out`."""
     for folder in out.glob("*.partial"):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def student_of(folder: Path) -> Values:
+    """Return what `evaluate` measured of the student in a folder, and of what it learned from."""
+    metrics = _metrics(folder / "reports" / "evaluate")
+    return {
+        "val_mAP": metrics["student.val_mAP"],
+        "test_mAP": metrics["student.mAP"],
+        "positives_per_image": metrics["pseudo_labels.positives_per_image"],
+        "precision": metrics.get("pseudo_labels.precision"),
+        "recall": metrics.get("pseudo_labels.recall"),
+        "teacher_val_mAP": metrics["teacher.val_mAP"],
+        "teacher_mAP": metrics["teacher.mAP"],
+        "true_positives_per_image": metrics.get("truth.positives_per_image"),
+    }
+
+
+def teacher_of(folder: Path) -> Values:
+    """Return what "measure" measured of the teacher in a folder."""
+    metrics = _metrics(folder / "reports" / "measure")
+    return {"val_mAP": metrics["teacher.val_mAP"], "test_mAP": metrics["teacher.mAP"]}
+
+
+def seconds_of(folder: Path) -> dict[str, float]:
+    """Return the seconds of each stage that ran in a folder."""
+    seconds: dict[str, float] = json.loads((folder / "seconds.json").read_text())
+    return seconds
+
+
+def _metrics(folder: Path) -> Values:
+    metrics: Values = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    return metrics
 
 
 def digest(path: Path) -> str:

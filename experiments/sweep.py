@@ -6,11 +6,11 @@ Each run is kept as a folder of its own below .cache/sweep, named by all that it
 what was stopped goes on where it was, and another tau or seed costs its own runs alone.
 """
 
-import json
 import os
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -31,6 +31,7 @@ from pipeline.params import Params, read_section
 from stages import PARAMS, REPORTS, Stage
 
 STUDENT = ["pseudo_label", "train_student", "evaluate"]
+REFERENCES: dict[str, Values] = {"an": runs.AN, "full_labels": runs.FULL_LABELS}
 COLUMNS = ("val_mAP", "test_mAP", "positives_per_image", "precision", "recall")
 
 
@@ -113,13 +114,12 @@ def _repro() -> None:
         raise InputError("`dvc repro score` failed; what it said is above")
 
 
-def _alone(out: Path) -> filelock.FileLock:
-    lock = filelock.FileLock(out / ".lock", blocking=False)
+def _alone(out: Path) -> AbstractContextManager[object]:
+    """Return what holds the folder for this sweep until its block ends."""
     try:
-        lock.acquire()
+        return filelock.FileLock(out / ".lock", blocking=False).acquire()
     except filelock.Timeout:
         raise InputError(f"{out}: another sweep is running here") from None
-    return lock
 
 
 Run = tuple[str, float | None, int, Callable[[], Values]]
@@ -136,8 +136,7 @@ def _planned(out: Path, params: SweepParams, jobs: int) -> list[Run]:
             values = runs.changed(base, changes)
             planned.append(("student", tau, seed, partial(_student, out, values, threads)))
         for name in params.references:
-            changes = {"an": {"train_teacher.loss": "an"}, "full_labels": runs.FULL_LABELS}[name]
-            values = runs.changed(base, changes | {"train_teacher.seed": seed})
+            values = runs.changed(base, REFERENCES[name] | {"train_teacher.seed": seed})
             planned.append((name, None, seed, partial(_reference, out, values, threads)))
     return planned
 
@@ -169,26 +168,15 @@ def _all(planned: list[Run], jobs: int) -> tuple[list[Values], list[str]]:
 def _student(out: Path, values: Values, threads: int | None) -> Values:
     """Label, train and evaluate in a folder that is kept."""
     folder = runs.stages(out, values, STUDENT, Path(), threads=threads)
-    metrics = json.loads((folder / "reports" / "evaluate" / "metrics.json").read_text())
-    return {
-        "val_mAP": metrics["student.val_mAP"],
-        "test_mAP": metrics["student.mAP"],
-        "positives_per_image": metrics["pseudo_labels.positives_per_image"],
-        "precision": metrics.get("pseudo_labels.precision"),
-        "recall": metrics.get("pseudo_labels.recall"),
-        "teacher_val_mAP": metrics["teacher.val_mAP"],
-        "teacher_mAP": metrics["teacher.mAP"],
-        "true_positives_per_image": metrics.get("truth.positives_per_image"),
-        "seconds": round(sum(json.loads((folder / "seconds.json").read_text()).values()), 1),
-    }
+    seconds = sum(runs.seconds_of(folder).values())
+    return runs.student_of(folder) | {"seconds": round(seconds, 1)}
 
 
 def _reference(out: Path, values: Values, threads: int | None) -> Values:
     """Train and measure a teacher that stands beside the sweep as a line."""
     prepared = runs.stages(out, values, ["prepare"], threads=threads)
     folder = runs.stages(out, values, ["train_teacher", "measure"], prepared, threads=threads)
-    metrics = json.loads((folder / "reports" / "measure" / "metrics.json").read_text())
-    return {"val_mAP": metrics["teacher.val_mAP"], "test_mAP": metrics["teacher.mAP"]}
+    return runs.teacher_of(folder)
 
 
 def write(folder: Path, results: pd.DataFrame) -> None:

@@ -140,6 +140,8 @@ def test_two_sweeps_do_not_run_in_one_place(tmp_path: Path) -> None:
         sweep._alone(tmp_path)
     with sweep._alone(tmp_path):
         pass
+    with filelock.FileLock(tmp_path / ".lock", blocking=False):
+        pass  # it is free again
 
 
 @pytest.mark.slow
