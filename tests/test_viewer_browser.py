@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -410,7 +411,7 @@ def test_tab_leads_through_the_controls_to_one_card_in_view(here: Path, opened: 
     run()
     page = opened.open(INDEX)
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
-    page.wait_for_function("document.querySelector('.card').dataset.picture > 0")
+    expect(page.locator(".card").first).to_have_attribute("data-picture", re.compile("^[1-9]"))
     assert page.locator('.card[tabindex="0"]').count() == 1  # also where the first is far away
     order: list[str] = []
     for _ in range(40):
@@ -497,10 +498,10 @@ def test_cards_are_made_as_one_scrolls(here: Path, opened: Opened) -> None:
     expect(page.locator(".card .id", has_text=last)).to_be_visible()
     assert first not in ids_shown(page)
     assert page.locator(".card").count() <= n_cards + 2 * page.evaluate("shape.columns")
-    # Waits for what is loaded as needed, and fails if a picture does not come.
-    page.wait_for_function(
-        "[...document.querySelectorAll('.card img')].every(image => image.naturalWidth === 12)"
-    )
+    images = page.locator(".card img").all()
+    assert images
+    for image in images:  # waits for it, since it is loaded as needed
+        expect(image).to_have_js_property("naturalWidth", 12)
     assert page.locator(".card img").first.evaluate("i => getComputedStyle(i).imageRendering") == (
         "pixelated"
     )
