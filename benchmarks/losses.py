@@ -109,12 +109,11 @@ def _one(out: Path, values: Values) -> Values:
 def _measure(out: Path, values: Values) -> Values:
     from functools import partial
 
-    import torch
-
-    from pipeline import features, gallery, tables
+    from pipeline import tables
     from pipeline.losses import catalogue
     from pipeline.metrics import mean_average_precision
-    from pipeline.score import choose_device, predict
+    from pipeline.score import choose_device
+    from pipeline.score_split import score_split
     from pipeline.train import train
     from stages.train_teacher import TrainTeacherParams
 
@@ -124,15 +123,10 @@ def _measure(out: Path, values: Values) -> Values:
     targets = index.targets[index.rows("train")]
     make_loss: Any = partial(catalogue.build, params)
     trained = train("train_teacher", params, index, targets, make_loss, embedded)
-    fabric, size, test = choose_device("32"), params.model.input_size, index.rows("test")
-    model = trained.model.to(fabric.device)
-    inputs: Any = gallery.load(index, test, size, embedded)
-    network: torch.nn.Module = model
-    if params.mode == "linear":
-        inputs = features.load(fabric, model, inputs, gallery.key(index, test, size), 256)
-        network = model.head
+    fabric = choose_device("32")
+    model = fabric.to_device(trained.model)
     truth = tables.read_truth(data / "truth.parquet").of(index, "test")
-    probs = predict(fabric, network, inputs, 256)
+    probs = score_split(fabric, model, index, "test", embedded, 256)
     return {
         "best_epoch": trained.best.epoch,
         "val_mAP": trained.best.val_mAP,

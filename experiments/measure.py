@@ -8,10 +8,11 @@ import json
 
 import click
 
-from pipeline import curves, files, gallery, model_file, tables
+from pipeline import curves, files, model_file, tables
 from pipeline.metrics import mean_average_precision
 from pipeline.params import read_section
-from pipeline.score import choose_device, predict
+from pipeline.score import choose_device
+from pipeline.score_split import score_split
 from stages import DATA, PARAMS, REPORTS, Stage
 from stages.evaluate import EvaluateParams
 
@@ -24,9 +25,9 @@ def main() -> None:
     index = tables.read_index(DATA / "index.parquet")
     truth = tables.read_truth(DATA / "truth.parquet", index.classes)
     model = model_file.load(DATA / "teacher" / "model.safetensors", index.classes)
-    rows, size = index.rows("test"), model.spec.input_size
-    pictures = gallery.load(index, rows, size, DATA / "images.parquet")
-    probs = predict(fabric, fabric.to_device(model), pictures, params.batch_size)
+    fabric.to_device(model)
+    embedded = DATA / "images.parquet"
+    probs = score_split(fabric, model, index, "test", embedded, params.batch_size)
     if not fabric.is_global_zero:
         return
     metrics = {

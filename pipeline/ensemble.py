@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 from lightning_fabric import Fabric
 
-from pipeline import gallery, model_file
-from pipeline.arrays import Part, Probs
+from pipeline import model_file
+from pipeline.arrays import Probs
 from pipeline.errors import InputError
 from pipeline.models import Classifier
-from pipeline.score import predict
+from pipeline.score_split import score_split
 from pipeline.tables import Index
 
 SPLITS = ("train", "val")
@@ -43,12 +43,13 @@ def score(
     counts = np.zeros((n, 1))
     for model in models:
         fabric.to_device(model)
-        fold, size = model.spec.held_out, model.spec.input_size
-        train, val = (gallery.load(index, index.rows(split), size, embedded) for split in SPLITS)
+        fold = model.spec.held_out
         rows = np.arange(n) if fold is None else fold.rows()
-        sums["train"][rows] += predict(fabric, model, Part(train, rows), batch_size, flip)
+        sums["train"][rows] += score_split(
+            fabric, model, index, "train", embedded, batch_size, flip, rows
+        )
         counts[rows] += 1
-        sums["val"] += predict(fabric, model, val, batch_size, flip)
+        sums["val"] += score_split(fabric, model, index, "val", embedded, batch_size, flip)
     missed = int((counts == 0).sum())
     if missed:
         raise InputError(

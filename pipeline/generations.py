@@ -7,9 +7,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from pipeline import curves, files, gallery, model_file, tables
+from pipeline import curves, files, model_file, tables
 from pipeline.pseudo_labels import summary
-from pipeline.score import ScoreParams, choose_device, predict
+from pipeline.score import ScoreParams, choose_device
+from pipeline.score_split import score_split
 from pipeline.tables import Index, PseudoLabels, Scores
 from pipeline.train import MakeLoss, Trained, TrainParams, train
 
@@ -82,14 +83,13 @@ def _scores(
     trained: Trained, scoring: ScoreParams, index: Index, embedded: Path
 ) -> tuple[Scores, Scores]:
     """Return a student's scores of the train and of the val pictures."""
-    fabric, size = choose_device("32"), trained.model.spec.input_size
-    model = fabric.to_device(trained.model)
+    fabric, model = choose_device("32"), trained.model
+    fabric.to_device(model)
     of_split = []
     for split in ("train", "val"):
-        rows = index.rows(split)
-        pictures = gallery.load(index, rows, size, embedded)
-        probs = predict(fabric, model, pictures, scoring.batch_size, scoring.flip)
-        of_split.append(Scores(index.ids(rows), probs))
+        size, flip = scoring.batch_size, scoring.flip
+        probs = score_split(fabric, model, index, split, embedded, size, flip)
+        of_split.append(Scores(index.ids(index.rows(split)), probs))
     model.cpu()  # the device has room for the next
     return of_split[0], of_split[1]
 

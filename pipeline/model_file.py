@@ -27,6 +27,8 @@ def save(path: Path, model: Classifier) -> None:
     }
     if spec.held_out is not None:
         described["held_out"] = asdict(spec.held_out)
+    if spec.frozen_backbone:
+        described["frozen_backbone"] = True
     # One key, since safetensors writes several in random order, and equal models should be
     # equal files.
     metadata = {"spml.spec": json.dumps(described, ensure_ascii=False)}

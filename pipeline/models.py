@@ -55,6 +55,8 @@ class Spec:
         std: of the same, divided by then.
         boost_lu: the factor of `boost.boosted`, or None for a plain head.
         held_out: the training pictures that it was trained without; None if there are none.
+        frozen_backbone: the head alone was trained, the backbone is as it began: what it gives
+            the head is kept, see `features.load`.
     """
 
     backbone: str
@@ -64,6 +66,7 @@ class Spec:
     std: RGB
     boost_lu: float | None = None
     held_out: Fold | None = None
+    frozen_backbone: bool = False
 
 
 class Classifier(nn.Module):

@@ -146,6 +146,7 @@ def train(
         loss.load_state_dict(fitted.loss)
         done, before = len(history), loss
         history += [replace(epoch, epoch=epoch.epoch + done) for epoch in fitted.history]
+    model.spec = replace(model.spec, frozen_backbone=params.mode == "linear")
     best, first = recipe.best(history[done:]), fabric.is_global_zero
     trained = Trained(model, history, best, checkpoints, first)
     if not keep:

@@ -3,10 +3,11 @@
 import click
 from pydantic import Field
 
-from pipeline import curves, gallery, model_file, report, tables
+from pipeline import curves, model_file, report, tables
 from pipeline.evaluate import by_generation, evaluate
 from pipeline.params import Params, read_section
-from pipeline.score import choose_device, describe_device, predict
+from pipeline.score import choose_device, describe_device
+from pipeline.score_split import score_split
 from stages import DATA, PARAMS, REPORTS, Stage
 
 EMBEDDED = DATA / "images.parquet"
@@ -48,8 +49,8 @@ def main() -> None:
     probs = {}
     for name, path in models.items():
         model = model_file.load(path, index.classes)
-        pictures = gallery.load(index, index.rows("test"), model.spec.input_size, EMBEDDED)
-        probs[name] = predict(fabric, fabric.to_device(model), pictures, params.batch_size)
+        fabric.to_device(model)
+        probs[name] = score_split(fabric, model, index, "test", EMBEDDED, params.batch_size)
         model.cpu()
     if not fabric.is_global_zero:
         return

@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from pipeline import model_file, models, weights
 from pipeline.errors import InputError
+from pipeline.folds import Fold
 from pipeline.models import Classifier, ModelParams, Spec
 from pipeline.weights import CENTRED, IMAGENET
 
@@ -474,6 +476,18 @@ def test_equal_models_are_equal_files(tmp_path: Path) -> None:
         contents.add(path.read_bytes())
         model = model_file.load(path)
     assert len(contents) == 1
+
+
+@pytest.mark.parametrize("held_out", [None, Fold(1, 2, 24, 0)], ids=["all", "fold"])
+def test_the_model_file_says_that_a_backbone_is_frozen_and_nothing_where_it_is_not(
+    held_out: Fold | None, tmp_path: Path
+) -> None:
+    path, model = tmp_path / "model.safetensors", classifier("small_cnn", 3)
+    for frozen in (True, False):
+        model.spec = replace(model.spec, frozen_backbone=frozen, held_out=held_out)
+        model_file.save(path, model)
+        assert model_file.load(path).spec == model.spec
+        assert (b"frozen_backbone" in path.read_bytes()) is frozen
 
 
 def test_our_own_model_file_gives_its_weights_and_its_normalisation(tmp_path: Path) -> None:

@@ -82,6 +82,14 @@ def test_the_model_of_a_linear_training_scores_pictures_as_its_head_scored_featu
     assert mean_average_precision(index.labels[val], probs) == pytest.approx(trained.best.val_mAP)
 
 
+@pytest.mark.parametrize("mode", ["linear", "linear_init", "end_to_end"])
+def test_the_backbone_is_called_frozen_where_the_head_alone_was_trained(
+    mode: str, index: Index
+) -> None:
+    spec = run(index, make_params(mode=mode, epochs=1)).model.spec
+    assert spec.frozen_backbone is (mode == "linear")
+
+
 def test_features_are_computed_once_and_kept(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     run(index, make_params(mode="linear"))
     kept = sorted(Path(".cache/features").iterdir())

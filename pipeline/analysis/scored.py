@@ -5,10 +5,9 @@ from pathlib import Path
 
 from lightning_fabric import Fabric
 
-from pipeline import gallery
 from pipeline.arrays import Probs
 from pipeline.models import Classifier
-from pipeline.score import predict
+from pipeline.score_split import score_split
 from pipeline.tables import Index
 
 
@@ -49,7 +48,6 @@ def score(
     """
 
     def probs(split: str) -> Probs:
-        pictures = gallery.load(index, index.rows(split), model.spec.input_size, embedded)
-        return predict(fabric, model, pictures, batch_size)
+        return score_split(fabric, model, index, split, embedded, batch_size)
 
     return Scored(name, probs("train") if train else None, probs("test"))

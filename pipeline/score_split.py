@@ -1,0 +1,53 @@
+"""A model's probabilities of the pictures of a split, from kept features where these will do."""
+
+from pathlib import Path
+
+import numpy as np
+from lightning_fabric import Fabric
+from torch import nn
+
+from pipeline import features, gallery
+from pipeline.arrays import Part, Probs, RowNumbers
+from pipeline.models import Classifier
+from pipeline.score import predict
+from pipeline.tables import Index
+
+
+def score_split(
+    fabric: Fabric,
+    model: Classifier,
+    index: Index,
+    split: str,
+    embedded: Path,
+    batch_size: int,
+    flip: bool = False,
+    some: RowNumbers | None = None,
+) -> Probs:
+    """Return the probabilities of a split's pictures, (N, C) float32, as `predict` does.
+
+    Where the backbone is frozen the head alone is run, on features that are computed once and
+    kept: those of train and val since the training. With `flip` the whole network is run, since
+    no features of mirror images are kept.
+
+    Args:
+        fabric: what `choose_device` returned.
+        model: on the device, not wrapped by fabric.
+        index: the index.
+        split: "train", "val" or "test".
+        embedded: images.parquet, for pictures that have no file.
+        batch_size: pictures at a time.
+        flip: as of `predict`.
+        some: which of the split's rows, counted among them; None: all.
+
+    Raises:
+        InputError: pictures cannot be read.
+    """
+    rows, size = index.rows(split), model.spec.input_size
+    network: nn.Module = model
+    whole: np.ndarray = gallery.load(index, rows, size, embedded)
+    if model.spec.frozen_backbone and not flip:
+        network = model.head
+        name = gallery.key(index, rows, size)
+        whole = features.load(fabric, model, whole, name, batch_size)
+    inputs = whole if some is None else Part(whole, some)
+    return predict(fabric, network, inputs, batch_size, flip)
