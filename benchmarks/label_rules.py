@@ -27,7 +27,8 @@ from pipeline.tables import Index, PseudoLabels, Scores
 TAUS = np.arange(1, 200) / 200
 ENOUGH = 0.8  # the precision at which recalls are compared
 PLAIN: dict[str, Any] = {
-    "rule": "tau", "calibrate": "none", "prior": "val", "top_k": 1, "width": 0.3,
+    "rule": "tau", "calibrate": "none", "prior": "val",
+    "annotator": "ignored", "top_k": 1, "width": 0.3,
     "weights": "none", "keep_observed": True,
 }  # fmt: skip
 BLACK, ORANGE, BLUE, GREEN, GREY, RED = (
@@ -50,6 +51,7 @@ CURVES = (
     Curve("affine", RED, ":", {"calibrate": "affine"}),
     Curve("elkan_noto", ORANGE, "-", {"calibrate": "elkan_noto"}),
     Curve("isotonic", BLUE, "-", {"calibrate": "isotonic"}),
+    Curve("isotonic, uniform", BLUE, ":", {"calibrate": "isotonic", "annotator": "uniform"}),
     Curve("prior, val", GREEN, "-", {"calibrate": "prior"}),
     Curve("prior, best_bin", GREEN, "--", {"calibrate": "prior", "prior": "best_bin"}),
     Curve("none, top_k", BLACK, "--", {"rule": "top_k"}),

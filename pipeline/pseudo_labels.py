@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, ValidationInfo, field_validator
 
+from pipeline import annotator
 from pipeline.arrays import BoolMatrix, Probs, Targets
 from pipeline.calibrate import CALIBRATIONS, Calibrated, Calibration, Evidence, PriorSource
 from pipeline.errors import InputError
@@ -17,6 +18,7 @@ from pipeline.params import Params
 from pipeline.tables import Index, PseudoLabels, Scores
 
 Rule = Literal["tau", "top_k", "band", "soft"]
+Annotator = Literal["ignored", "uniform"]
 Weights = Literal["none", "confidence"]
 
 
@@ -26,6 +28,7 @@ class PseudoLabelParams(Params):
     rule: Rule
     calibrate: Calibration
     prior: PriorSource
+    annotator: Annotator
     top_k: int = Field(ge=1)
     weights: Weights
     tau: float = Field(ge=0, lt=1)
@@ -117,11 +120,14 @@ def pseudo_labels(
         prior=params.prior,
     )
     calibrated = CALIBRATIONS[params.calibrate](evidence)
-    labels = above_tau(calibrated.scores, params.tau)
+    q = calibrated.scores
+    if params.annotator == "uniform":
+        q = annotator.given_named(q, targets)
+    labels = above_tau(q, params.tau)
     if params.rule == "top_k":
-        labels &= highest(calibrated.scores, params.top_k)
-    soft = about_tau(calibrated.scores, params.tau) if params.rule == "soft" else None
-    weights = _weights(params, calibrated.scores, labels)
+        labels &= highest(q, params.top_k)
+    soft = about_tau(q, params.tau) if params.rule == "soft" else None
+    weights = _weights(params, q, labels)
     if params.keep_observed:
         labels = keep_observed(labels, targets)
         known = targets != 0
@@ -130,7 +136,7 @@ def pseudo_labels(
     if not labels.any():
         raise InputError(
             f"pseudo_label.tau = {params.tau}: no {_score(params)} is above it (the highest is "
-            f"{calibrated.scores.max():.4f}), so no picture would have a label; should be lower, "
+            f"{q.max():.4f}), so no picture would have a label; should be lower, "
             f"or pseudo_label.keep_observed true"
         )
     return PseudoLabels(
@@ -177,6 +183,9 @@ def _described(params: PseudoLabelParams, probs: Probs, calibrated: Calibrated) 
         about["spml.rule.weights"] = params.weights
     if params.calibrate != "none":
         about["spml.rule.calibrate"] = params.calibrate
+    if params.annotator != "ignored":
+        about["spml.rule.annotator"] = params.annotator
+    elif params.calibrate != "none":
         # What the teacher's score of a class must be above for the calibrated one to be above tau.
         not_above = ~above_tau(calibrated.scores, params.tau)
         highest_not_above = np.where(not_above, probs, -1).max(axis=0).tolist()
@@ -204,6 +213,8 @@ def in_words(params: PseudoLabelParams) -> str:
     if params.calibrate != "none":
         source = f" of {params.prior}" if params.calibrate == "prior" else ""
         words += f", calibrated by {params.calibrate}{source}"
+    if params.annotator == "uniform":
+        words += ", given what was named"
     return words if params.weights == "none" else f"{words}, weighted by {params.weights}"
 
 

@@ -135,8 +135,9 @@ class PseudoLabels:
     def single_tau(self) -> float | None:
         """The score above which each class of each picture is positive; None if there is none."""
         tau = self.rule.get("spml.rule.tau")
-        others = self.rule.get("spml.rule") == "top_k" or "spml.rule.calibrate" in self.rule
-        return None if others or tau is None else float(tau)
+        changed = {"spml.rule.calibrate", "spml.rule.annotator"} & self.rule.keys()
+        one = not changed and self.rule.get("spml.rule") != "top_k"
+        return float(tau) if one and tau is not None else None
 
     def student_targets(self) -> npt.NDArray[np.float32]:
         """Return what the student learns: (N_train, C) targets; with weights (N_train, C, 2).

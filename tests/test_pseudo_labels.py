@@ -34,7 +34,8 @@ ROOT = Path(__file__).parent.parent
 TARGETS = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], dtype=np.int8)
 PROBS = np.array([[0.1, 0.6, 0.2], [0.3, 0.4, 0.9], [0.7, 0.8, 0.5]], dtype=np.float32)
 PLAIN: dict[str, Any] = {
-    "rule": "tau", "calibrate": "none", "prior": "val", "top_k": 3, "width": 0.3,
+    "rule": "tau", "calibrate": "none", "prior": "val",
+    "annotator": "ignored", "top_k": 3, "width": 0.3,
     "weights": "none", "keep_observed": True,
 }  # fmt: skip
 RULES = ("tau", "top_k", "band", "soft")
@@ -351,6 +352,7 @@ every_calibration = pytest.mark.parametrize("calibrate", CALIBRATIONS)
             "top_k": st.integers(1, 3),
             "weights": st.sampled_from(["none", "confidence"]),
             "prior": st.sampled_from(["val", "best_bin"]),
+            "annotator": st.sampled_from(["ignored", "uniform"]),
         }
     ),
 )
@@ -444,6 +446,7 @@ def test_the_metadata_name_the_settings_in_use_and_no_others() -> None:
         ({"rule": "top_k"}, "the 3 highest above tau 0.4"),
         ({"rule": "band", "width": 0.3}, "tau 0.4, ignored down to 0.1"),
         ({"rule": "soft", "calibrate": "affine"}, "soft about tau 0.4, calibrated by affine"),
+        ({"rule": "soft", "annotator": "uniform"}, "soft about tau 0.4, given what was named"),
         ({"calibrate": "prior", "weights": "confidence"},
          "tau 0.4, calibrated by prior of val, weighted by confidence"),
     ],
@@ -510,6 +513,7 @@ def test_the_labels_given_are_not_changed() -> None:
 EVERY_COLUMN: tuple[dict[str, Any], ...] = (
     {},
     {"rule": "soft", "calibrate": "isotonic"},
+    {"rule": "soft", "calibrate": "isotonic", "annotator": "uniform"},
     {"rule": "band", "calibrate": "prior", "width": 0.1},
     {"rule": "top_k", "calibrate": "elkan_noto", "weights": "confidence"},
     {"rule": "band", "calibrate": "prior", "prior": "best_bin", "weights": "confidence",

@@ -39,8 +39,8 @@ N_TRAIN = 40
 
 def rule_of(tau: float, keep_observed: bool = True) -> PseudoLabelParams:
     return PseudoLabelParams(
-        rule="tau", tau=tau, calibrate="none", prior="val", top_k=3, width=0.3, weights="none",
-        keep_observed=keep_observed,
+        rule="tau", tau=tau, calibrate="none", prior="val", annotator="ignored", top_k=3, width=0.3,
+        weights="none", keep_observed=keep_observed,
     )  # fmt: skip
 
 

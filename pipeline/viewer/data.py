@@ -133,7 +133,8 @@ def bits(array: npt.NDArray[np.bool_]) -> str:
 
 def _tau(file: Path, pseudo: PseudoLabels) -> float | None:
     """Return the one tau on the scores that made the labels; None where another rule did."""
-    if pseudo.rule.get("spml.rule") != "tau" or "spml.rule.calibrate" in pseudo.rule:
+    changed = {"spml.rule.calibrate", "spml.rule.annotator"} & pseudo.rule.keys()
+    if changed or pseudo.rule.get("spml.rule") != "tau":
         return None
     value = pseudo.rule.get("spml.rule.tau", "")
     try:

@@ -1,0 +1,100 @@
+"""What it says of a class that it was not named: Bayes' rule, by counting."""
+
+from itertools import product
+from math import comb
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline import annotator
+from pipeline.annotator import given_named
+
+
+def counted(probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return P(class | what was named) of a picture, by going through all its label sets."""
+    unknown = np.flatnonzero(targets == 0)
+    n_named = int((targets == 1).sum())
+    p, total = probs[unknown].astype(np.float64), 0.0
+    chances = np.zeros(len(unknown))
+    for labels in product((False, True), repeat=len(unknown)):
+        there = np.array(labels)
+        chance = np.where(there, p, 1 - p).prod() / comb(n_named + int(there.sum()), n_named)
+        total += chance
+        chances += chance * there
+    expected = probs.astype(np.float64)
+    expected[unknown] = chances / total
+    return expected
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 1, width=32, allow_subnormal=False), st.sampled_from([-1, 0, 1])),
+        min_size=1, max_size=7,
+    )
+)  # fmt: skip
+@settings(deadline=None)
+def test_it_is_what_counting_gives(entries: list[tuple[float, int]]) -> None:
+    probs = np.array([[p for p, _ in entries]], np.float32)
+    targets = np.array([[target for _, target in entries]], np.int8)
+    # Where the two are certain of the contrary there is nothing to count.
+    np.testing.assert_allclose(
+        given_named(probs, targets)[0], counted(probs[0], targets[0]), atol=1e-6
+    )
+
+
+def test_if_nothing_else_can_be_there_the_odds_are_halved() -> None:
+    given_ = given_named(np.float32([[0.2, 0.5, 0]]), np.int8([[1, 0, 0]]))
+    assert given_[0].tolist() == pytest.approx([0.2, 1 / 3, 0])
+    # With one more that is surely there: 1/3 of the chances instead of 1/2.
+    given_ = given_named(np.float32([[0.2, 0.5, 1]]), np.int8([[1, 0, 0]]))
+    assert given_[0].tolist() == pytest.approx([0.2, 2 / 5, 1])
+
+
+def test_a_picture_in_which_nothing_was_named_says_nothing() -> None:
+    probs = np.random.default_rng(0).random((3, 4), dtype=np.float32)
+    assert np.array_equal(given_named(probs, np.int8([[0] * 4, [-1] * 4, [0, -1] * 2])), probs)
+
+
+def test_the_mean_over_what_may_be_named_gives_the_probabilities_back() -> None:
+    # What a student learns that is told 1 of the named class and the result of the others.
+    probs = np.array([0.9, 0.3, 0.5, 0.7])
+    mean, total = np.zeros(4), 0.0
+    truth = np.zeros(4)
+    for labels in product((0, 1), repeat=4):
+        there = np.flatnonzero(labels)
+        chance = np.where(labels, probs, 1 - probs).prod() if len(there) else 0
+        truth += chance * np.array(labels)
+        total += chance
+        for named in there:
+            targets = np.zeros((1, 4), np.int8)
+            targets[0, named] = 1
+            learned = given_named(probs[None].astype(np.float32), targets)[0]
+            learned[named] = 1
+            mean += chance / len(there) * learned
+    np.testing.assert_allclose(mean / total, truth / total, atol=1e-6)
+
+
+def test_many_classes_and_more_pictures_than_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    probs = rng.random((10, 312), dtype=np.float32) * 0.2
+    targets = (rng.random(probs.shape) < 0.05).astype(np.int8)
+    whole = given_named(probs, targets)
+    monkeypatch.setattr(annotator, "CHUNK", 3)
+    assert np.array_equal(given_named(probs, targets), whole)
+    assert whole.dtype == np.float32
+    assert (whole[targets == 0] < probs[targets == 0]).all()
+    # By the distribution of S, the number of others that are there.
+    named, p = targets[0] == 1, probs[0].astype(np.float64)
+    n = int(named.sum())
+    for column in np.flatnonzero(~named)[:3]:
+        others = np.ones(1)
+        for chance in np.delete(p, [*np.flatnonzero(named).tolist(), column]):
+            others = np.convolve(others, [1 - chance, chance])
+        likely = [
+            sum(others[s] / comb(n + present + s, n) for s in range(len(others)))
+            for present in (0, 1)
+        ]
+        odds = p[column] / (1 - p[column]) * likely[1] / likely[0]
+        assert whole[0, column] == pytest.approx(odds / (1 + odds), rel=1e-5)
