@@ -1,87 +1,188 @@
-"""Teacher, students over tau, assume-negative and the full-label oracle, over seeds.
+"""Every loss alone, retrained, and with students by each label rule, over seeds and draws.
 
-    python -m benchmarks.compare params.yaml --seeds 0,1,2 --taus 0.3,0.4,0.5
+    python -m benchmarks.compare params.yaml --runs 5 --jobs 2
+    python -m benchmarks.compare params.yaml --runs 5 --losses an,wan --methods teacher,shipped
+    python -m benchmarks.compare params.yaml --runs 5 --kept       # the table of what there is
 
-Every run is the stages themselves, in a folder of its own below --out. A run that has ended
-is kept: the command can be stopped and called again, and more seeds or taus can be added.
-The table goes to the screen and to --out as results.csv (a row per run) and table.md. tau is
-chosen by the mean val mAP of the students; test mAP is reported, never looked at for a choice.
+A run is a draw of the observed labels and a seed of every training, all numbered through: run 3
+has the same pictures, observed labels and seeds in every cell, so cells are compared run by run.
+The methods are in benchmarks/methods.py. Cells are run in the order of --methods, then of
+--losses: put first what tells most. Each training is kept below --out: the command can be
+stopped and called again, with more of anything. tau, the epoch, the generation and the best
+student are chosen by val; test mAP is reported, never looked at for a choice.
 """
 
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import pandas as pd
+from ruamel.yaml import YAML
 from tqdm import tqdm
 
+from benchmarks import comparison
+from benchmarks.methods import METHODS, ORACLES, Method
 from experiments import runs
-from experiments.runs import Values, spread
+from experiments.runs import Values
 from experiments.sweep import STUDENT
+from pipeline import files
+from pipeline.errors import InputError, some
+from pipeline.losses.catalogue import LOSSES as CATALOGUE
+from stages import Stage
+
+LOSSES = ("wan", "an", "em", "gr", "em_apl", "ll_r")
 
 
-@click.command()
+@dataclass(frozen=True)
+class Cell:
+    """A loss, a method and a run; where val is to choose a tau, one that is tried."""
+
+    loss: str
+    method: Method
+    run: int
+    tau: float | None = None
+
+    def __str__(self) -> str:
+        tau = "" if self.tau is None else f" {self.tau:g}"
+        return f"{self.loss}, {self.method.name}{tau}, run {self.run}"
+
+
+@click.command(cls=Stage)
 @click.argument("params", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--seeds", default="0,1,2", show_default=True, help="of teacher and student")
-@click.option("--taus", required=True, help="thresholds of the students, as 0.3,0.4")
-@click.option("--iun/--no-iun", default=False, help="the oracle with every negative, too")
+@click.option("--runs", "n_runs", default=5, show_default=True, type=click.IntRange(min=1))
+@click.option("--losses", default=",".join(LOSSES), show_default=True)
+@click.option("--methods", default=",".join(METHODS), show_default=True)
+@click.option("--set", "sets", multiple=True, help="a changed parameter, as section.key=value")
+@click.option("--jobs", default=1, show_default=True, help="runs at a time, which share the cores")
+@click.option("--kept", is_flag=True, help="train nothing; the table of what there is")
 @click.option("--out", default=Path(".cache/compare"), type=click.Path(path_type=Path))
-def main(params: Path, seeds: str, taus: str, iun: bool, out: Path) -> None:
-    """Run the comparison for a params file and print its table."""
-    base = runs.read(params)
-    teacher = base["train_teacher"]["loss"]
-    planned: list[tuple[str, int, Values, float | None]] = []
-    for seed in (int(seed) for seed in seeds.split(",")):
-        seeded = {"train_teacher.seed": seed, "train_student.seed": seed}
-        planned.append(("full labels (oracle)", seed, seeded | runs.FULL_LABELS, None))
-        if iun:
-            planned.append(
-                ("1 positive, all negatives (IUN, oracle)", seed, seeded | runs.IUN, None)
-            )
-        planned.append(("an", seed, seeded | runs.AN, None))
-        if teacher != "an":
-            planned.append((f"{teacher} teacher", seed, seeded, None))
-        for threshold in (float(tau) for tau in taus.split(",")):
-            changes = seeded | {"pseudo_label.tau": threshold}
-            planned.append((f"{teacher} student, tau {threshold:g}", seed, changes, threshold))
+def main(
+    params: Path, n_runs: int, losses: str, methods: str, sets: tuple[str, ...], jobs: int,
+    kept: bool, out: Path,
+) -> None:  # fmt: skip
+    """Fill the table, and write results.csv and table.md to --out."""
+    base = _base(params, sets)
     out.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for name, seed, changes, tau in tqdm(planned, "runs"):
-        rows.append({"method": name, "seed": seed, "tau": tau} | _run(out, base, changes, tau))
-        results = pd.DataFrame(rows)
-        results.to_csv(out / "results.csv", index=False)
-    table = _table(results)
-    (out / "table.md").write_text(table)
+    grid = Grid(out, base, max((os.cpu_count() or 1) // jobs, 1) if jobs > 1 else None, kept)
+    rows: list[Values] = []
+    failed: list[str] = []
+    for name in _names("--methods", methods, METHODS):
+        method = METHODS[name]
+        of_method = list(ORACLES) if method.oracle else _names("--losses", losses, CATALOGUE)
+        chosen: dict[str, float | None] = dict.fromkeys(of_method)
+        if method.taus:  # val chooses in the first run, for all
+            tried = [Cell(loss, method, 0, tau) for tau in method.taus for loss in of_method]
+            chosen = _best_taus(_all(grid, tried, jobs, failed))
+        cells = [
+            Cell(loss, method, run, chosen[loss])
+            for run in range(n_runs)
+            for loss in of_method
+            if loss in chosen
+        ]
+        rows += _all(grid, cells, jobs, failed)
+    if not rows:
+        raise InputError(f"{out}: no run of these methods and losses is kept there")
+    results = pd.DataFrame(rows)
+    table = comparison.table(results, n_runs)
+    with files.replacing(out / "results.csv") as temporary:
+        results.to_csv(temporary, index=False)
+    with files.replacing(out / "table.md") as temporary:
+        temporary.write_text(table, encoding="utf-8")
     click.echo(table)
+    if failed:
+        raise InputError(f"{len(failed)} cells failed: {some(failed, 3)}")
 
 
-def _run(out: Path, base: Values, changes: Values, tau: float | None) -> Values:
-    """Run teacher, and student if there is a tau; stages that are shared run once."""
-    values = runs.changed(base, changes)
-    prepared = runs.stages(out, values, ["prepare"])
-    if tau is None:
-        folder = runs.stages(out, values, ["train_teacher", "measure"], prepared)
-        return runs.teacher_of(folder)
-    teacher = runs.stages(out, values, ["train_teacher", "score"], prepared)
-    # The student's stages read what prepare made, too.
-    folder = runs.stages(out, values, STUDENT, teacher, prepared)
-    return runs.student_of(folder)
+def _base(params: Path, sets: tuple[str, ...]) -> Values:
+    """Read the params file; settings of losses that it leaves out are those of params.yaml."""
+    yaml = YAML(typ="safe", pure=True)
+    changes = {key: yaml.load(value) for key, _, value in (s.partition("=") for s in sets)}
+    base = runs.changed(runs.read(params), changes)
+    shipped = runs.read(runs.ROOT / "params.yaml")["train_teacher"]["losses"]
+    base["train_teacher"]["losses"] = shipped | base["train_teacher"]["losses"]
+    return base
 
 
-def _table(results: pd.DataFrame) -> str:
-    """Return mean and standard deviation over seeds as Markdown, the tau chosen by val marked."""
-    lines = [
-        "| method | val mAP | test mAP | precision | recall | positives per image |",
-        "|---|---|---|---|---|---|",
-    ]
-    students = results[results["tau"].notna()].groupby("method")["val_mAP"].mean()
-    for method, group in results.groupby("method", sort=False):
-        chosen = " **(chosen by val)**" if method == students.idxmax() else ""
-        cells = [f"{method}{chosen}", spread(group["val_mAP"]), spread(group["test_mAP"])]
-        for column in ("precision", "recall", "positives_per_image"):
-            mean = group[column].mean()
-            cells.append("" if pd.isna(mean) else f"{mean:.2f}")
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+def _names(option: str, given: str, known: Iterable[str]) -> list[str]:
+    """Split a list of names; what is not among the known ones is refused."""
+    names = given.split(",")
+    for name in names:
+        if name not in known:
+            raise InputError(f"{option} {name!r}: should be of {', '.join(known)}")
+    return names
+
+
+def _best_taus(rows: list[Values]) -> dict[str, float | None]:
+    """Return the tau of the highest val mAP of some rows, by loss."""
+    best: dict[str, Values] = {}
+    for row in rows:
+        before = best.setdefault(row["loss"], row)
+        if row["val_mAP"] > before["val_mAP"]:
+            best[row["loss"]] = row
+    return {loss: row["tau"] for loss, row in best.items()}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where cells are kept, and how they are run."""
+
+    out: Path
+    base: Values
+    threads: int | None
+    kept: bool
+
+    def rows(self, cell: Cell) -> list[Values]:
+        """Run a cell, or take what is kept of it; return a row per generation of students."""
+        method = cell.method
+        seeds = {
+            "prepare.observe.seed": cell.run,
+            # Members and generations take the seeds after these.
+            "train_teacher.seed": 100 * cell.run,
+            "train_student.seed": 100 * cell.run,
+        }
+        values = runs.changed(self.base, seeds)
+        loss = ORACLES[cell.loss] if method.oracle else {"train_teacher.loss": cell.loss}
+        values = runs.changed(method.of(values), loss)
+        about = {"loss": cell.loss, "method": method.name, "run": cell.run, "tau": cell.tau}
+        prepared = self._stages(values, ["prepare"])
+        teacher = self._stages(values, ["train_teacher"], prepared)
+        if not method.student:
+            measured = self._stages(values, ["measure"], teacher, prepared)
+            return [about | {"generation": None} | runs.teacher_of(measured)]
+        if cell.tau is not None:
+            values = runs.changed(values, {"pseudo_label.tau": cell.tau})
+        scored = self._stages(values, ["score"], teacher, prepared)
+        folder = self._stages(values, STUDENT, scored, teacher, prepared)
+        return [about | row for row in runs.generations_of(folder)]
+
+    def _stages(self, values: Values, names: list[str], *before: Path) -> Path:
+        return runs.stages(self.out, values, names, *before, threads=self.threads, kept=self.kept)
+
+
+def _all(grid: Grid, cells: list[Cell], jobs: int, failed: list[str]) -> list[Values]:
+    """Return the rows of all cells; what is not kept is left out if nothing is to be run."""
+    rows = []
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        futures = [pool.submit(grid.rows, cell) for cell in cells]
+        for cell, future in zip(cells, tqdm(futures, disable=None, leave=False), strict=True):
+            try:
+                found = future.result()
+            except runs.NotKeptError:
+                continue
+            except InputError as error:
+                failed.append(f"{cell}: {error}")
+                continue
+            rows += found
+            if not grid.kept:
+                last = found[-1]
+                tqdm.write(f"{cell}: val {last['val_mAP']:.2f}, test {last['test_mAP']:.2f}")
+    finally:  # stopped: what has not begun does not begin
+        pool.shutdown(cancel_futures=True)
+    return rows
 
 
 if __name__ == "__main__":

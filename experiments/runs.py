@@ -40,6 +40,10 @@ FULL_LABELS: Values = {
 IUN: Values = {"prepare.observe.num_neg": "all", "train_teacher.loss": "iun"}
 
 
+class NotKeptError(Exception):
+    """A folder that is asked for is not there, and nothing is to be run."""
+
+
 def read(params: Path) -> Values:
     """Read a params file."""
     values: Values = YAML(typ="safe", pure=True).load(params.read_text(encoding="utf-8"))
@@ -64,7 +68,12 @@ def name_of(*what: Any) -> str:
 
 
 def stages(
-    out: Path, values: Values, names: list[str], *before: Path, threads: int | None = None
+    out: Path,
+    values: Values,
+    names: list[str],
+    *before: Path,
+    threads: int | None = None,
+    kept: bool = False,
 ) -> Path:
     """Run stages in a folder below `out`, unless that was done before; return the folder.
 
@@ -79,9 +88,11 @@ def stages(
             has it counts.
         threads: how many the stages may use; None: as many as they like. Sums in another order
             may change the last decimals of a result.
+        kept: run nothing.
 
     Raises:
         InputError: a stage failed; its log stays.
+        NotKeptError: the folder is not there, and nothing is to be run.
     """
     graph = [_stage(name) for name in names]
     read_ = {path: _find(path, before) for path in _inputs(names)}
@@ -95,6 +106,8 @@ def stages(
     folder = out / f"{names[-1]}-{identity}"
     with _LOCKS[folder]:
         if not folder.exists():
+            if kept:
+                raise NotKeptError(folder)
             partial = out / f"{folder.name}.{os.getpid()}.partial"
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
@@ -147,6 +160,13 @@ def student_of(folder: Path) -> Values:
         "teacher_mAP": metrics["teacher.mAP"],
         "true_positives_per_image": metrics.get("truth.positives_per_image"),
     }
+
+
+def generations_of(folder: Path) -> list[Values]:
+    """Return what `evaluate` measured of each generation of students in a folder."""
+    table = pd.read_csv(folder / "reports" / "evaluate" / "generations.csv")
+    rows = table.rename(columns={"mAP": "test_mAP"}).to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in rows]
 
 
 def teacher_of(folder: Path) -> Values:

@@ -1,0 +1,124 @@
+"""The tables of benchmarks.compare: means over runs, and differences run by run."""
+
+import pandas as pd
+from scipy import stats
+
+from experiments.runs import spread
+
+Series = "pd.Series[float]"
+CELL = ["loss", "method", "generation"]
+
+
+def table(results: pd.DataFrame, n_runs: int) -> str:
+    """Return the tables as Markdown.
+
+    Args:
+        results: a row per loss, method, run and generation of students, with the columns of
+            these names (generation NaN where there is no student), tau, val_mAP, test_mAP.
+        n_runs: of a whole cell; how many an unfinished one has is said in it.
+    """
+    results = results.assign(generation=results["generation"].fillna(0).astype(int))
+    parts = [_by_method(results, n_runs), _oracles(results), _paired(results, n_runs)]
+    return "\n".join(part for part in parts if part)
+
+
+def by_run(results: pd.DataFrame, loss: str, method: str, generation: int = 0) -> Series:
+    """Return the test mAP of a cell, by run."""
+    cell = (results["loss"] == loss) & (results["method"] == method)
+    return results[cell & (results["generation"] == generation)].set_index("run")["test_mAP"]
+
+
+def difference(values: Series, others: Series) -> str:
+    """Return the mean difference of paired values, its deviation and the p of a paired t-test."""
+    pairs = pd.concat([values, others], axis=1, join="inner").to_numpy()
+    differences = pairs[:, 0] - pairs[:, 1]
+    if len(pairs) < 2:
+        return f"{differences[0]:+.2f}" if len(pairs) else ""
+    p = stats.ttest_rel(pairs[:, 0], pairs[:, 1]).pvalue
+    said = "p < .001" if p < 0.001 else f"p = {p:.3f}"
+    return f"{differences.mean():+.2f} ± {differences.std(ddof=1):.2f} ({said})"
+
+
+def closed(values: Series, low: Series, high: Series) -> str:
+    """Return which share of the distance from low to high is closed, of the means of the runs."""
+    three = pd.concat([values, low, high], axis=1, join="inner")
+    if three.empty:
+        return ""
+    mean = three.mean().to_numpy()
+    return f"{100 * (mean[0] - mean[1]) / (mean[2] - mean[1]):.0f} %"
+
+
+def best_student(results: pd.DataFrame, n_runs: int) -> tuple[str, str, int] | None:
+    """Return loss, method and generation of the highest mean val mAP, of cells with all runs."""
+    students = results[results["generation"] > 0].groupby(CELL)["val_mAP"]
+    means = students.mean()[students.count() == n_runs]
+    if means.empty:
+        return None
+    loss, method, generation = means.idxmax()  # type: ignore[misc]
+    return str(loss), str(method), int(generation)
+
+
+def _by_method(results: pd.DataFrame, n_runs: int) -> str:
+    """Return a row per method, a column per loss."""
+    of_losses = results[~results["method"].str.startswith("oracle")]
+    losses = list(dict.fromkeys(of_losses["loss"]))
+    if not losses:
+        return ""
+    best = best_student(results, n_runs)
+    lines = ["| test mAP | " + " | ".join(losses) + " |", "|---" * (len(losses) + 1) + "|"]
+    for method, generation in dict.fromkeys(
+        zip(of_losses["method"], of_losses["generation"], strict=True)
+    ):
+        name = method if generation < 2 else f"{method}, generation {generation}"
+        cells = []
+        for loss in losses:
+            values = by_run(results, loss, method, generation)
+            cell = "" if values.empty else spread(values)
+            if 0 < len(values) < n_runs:
+                cell += f" ({len(values)})"
+            if (loss, method, generation) == best:
+                cell = f"**{cell}**"
+            cells.append(cell)
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    note = f"Mean ± standard deviation over the runs ({n_runs}, or as many as a cell says)"
+    if best:
+        note += "; in bold what val prefers"
+    return "\n".join(lines) + f"\n\n{note}.\n"
+
+
+def _oracles(results: pd.DataFrame) -> str:
+    """Return the oracles, by whose recipe they have."""
+    oracles = results[results["method"].str.startswith("oracle")]
+    if oracles.empty:
+        return ""
+    lines = ["| oracle | the teacher's recipe | the student's recipe |", "|---|---|---|"]
+    for loss in dict.fromkeys(oracles["loss"]):
+        columns = [by_run(results, loss, method) for method in ("oracle", "oracle control")]
+        cells = ["" if values.empty else spread(values) for values in columns]
+        lines.append(f"| {loss} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _paired(results: pd.DataFrame, n_runs: int) -> str:
+    """Return by how much the student that val prefers is above each loss alone, run by run."""
+    best = best_student(results, n_runs)
+    if best is None:
+        return ""
+    student = by_run(results, *best)
+    name = f"{best[0]}, {best[1]}, generation {best[2]}"
+    lines = [
+        f"| {name}, above | alone | with the student's recipe |",
+        "|---|---|---|",
+    ]
+    rest = results[results["method"].isin(["teacher", "control", "oracle", "oracle control"])]
+    for loss in dict.fromkeys(rest["loss"]):
+        pair = ("oracle", "oracle control")
+        pair = pair if loss in ("full_labels", "iun") else ("teacher", "control")
+        cells = [difference(student, by_run(results, loss, method)) for method in pair]
+        lines.append(f"| {loss} | " + " | ".join(cells) + " |")
+    shares = [
+        closed(student, by_run(results, "an", alone), by_run(results, "full_labels", oracle))
+        for alone, oracle in (("teacher", "oracle"), ("control", "oracle control"))
+    ]
+    lines.append("| closed of AN to all labels | " + " | ".join(shares) + " |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,115 @@
+"""The comparison of losses, rules and controls: what is compared, and the tables."""
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from benchmarks import comparison
+from benchmarks.methods import METHODS, ORACLES
+from experiments import runs
+from pipeline.generations import StudentParams
+from pipeline.pseudo_labels import PseudoLabelParams
+from stages.train_teacher import TrainTeacherParams
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def values() -> dict[str, Any]:
+    """Return params whose student has a recipe of its own, and much switched on."""
+    return runs.changed(
+        runs.read(ROOT / "params.yaml"),
+        {
+            "train_student.augment.zoom": 0.3,
+            "train_student.fit.ema": 0.9,
+            "train_student.generations": 5,
+            "pseudo_label.rule": "soft",
+            "score.flip": True,
+        },
+    )
+
+
+def test_every_method_makes_valid_params(values: dict[str, Any]) -> None:
+    for method in METHODS.values():
+        made = method.of(values)
+        TrainTeacherParams.model_validate(made["train_teacher"])
+        StudentParams.model_validate(made["train_student"])
+        for tau in method.taus or (made["pseudo_label"]["tau"],):
+            PseudoLabelParams.model_validate(made["pseudo_label"] | {"tau": tau})
+    for changes in ORACLES.values():
+        TrainTeacherParams.model_validate(runs.changed(values, changes)["train_teacher"])
+
+
+def test_a_control_differs_from_the_teacher_by_the_students_recipe_alone(
+    values: dict[str, Any],
+) -> None:
+    teacher, control = METHODS["teacher"].of(values), METHODS["control"].of(values)
+    assert teacher["train_teacher"] == values["train_teacher"]
+    assert control["train_teacher"]["augment"] == values["train_student"]["augment"]
+    assert control["train_teacher"]["fit"] == values["train_student"]["fit"]
+    for of_control, of_teacher in ((control, teacher), (teacher, teacher)):
+        rest = [
+            {key: of_one["train_teacher"][key] for key in ("seed", "members", "folds", "loss")}
+            for of_one in (of_control, of_teacher)
+        ]
+        assert rest[0] == rest[1]
+
+
+def test_plain_students_have_the_teachers_recipe_and_nothing_switched_on(
+    values: dict[str, Any],
+) -> None:
+    made = METHODS["tau"].of(values)
+    assert made["train_student"]["augment"] == values["train_teacher"]["augment"]
+    assert made["train_student"]["fit"]["ema"] is None
+    assert made["train_student"]["generations"] == 1
+    assert made["score"]["flip"] is False
+    assert (made["pseudo_label"]["rule"], made["pseudo_label"]["calibrate"]) == ("tau", "none")
+    assert METHODS["shipped"].of(values) == values
+
+
+def _results() -> pd.DataFrame:
+    """Return two runs of AN, WAN and the oracle, and of WAN's students of two generations."""
+    test = {
+        ("an", "teacher", None): (80.0, 82.5),
+        ("an", "control", None): (81.0, 83.5),
+        ("wan", "teacher", None): (90.0, 91.0),
+        ("full_labels", "oracle", None): (100.0, 98.0),
+        ("wan", "shipped", 1): (93.0, 95.0),
+        ("wan", "shipped", 2): (94.0, 97.0),
+        ("wan", "tau", 1): (99.0,),
+    }
+    val = {("wan", "shipped", 1): 90.0, ("wan", "shipped", 2): 89.0, ("wan", "tau", 1): 99.0}
+    return pd.DataFrame(
+        {
+            "loss": loss, "method": method, "generation": generation, "run": run,
+            "test_mAP": value, "val_mAP": val.get((loss, method, generation), 80.0),
+        }
+        for (loss, method, generation), of_runs in test.items()
+        for run, value in enumerate(of_runs)
+    )  # fmt: skip
+
+
+def test_val_chooses_the_student_among_those_that_have_all_runs() -> None:
+    # Of the three, tau has the highest val mAP but one run, and generation 2 the highest test.
+    results = _results().assign(generation=lambda rows: rows["generation"].fillna(0).astype(int))
+    assert comparison.best_student(results, 2) == ("wan", "shipped", 1)
+    assert comparison.best_student(results, 3) is None
+
+
+def test_the_table_has_means_differences_by_run_and_what_is_closed() -> None:
+    said = comparison.table(_results(), 2)
+    assert "| teacher | 81.25 ± 1.77 | 90.50 ± 0.71 |" in said
+    assert "| shipped |  | **94.00 ± 1.41** |" in said
+    assert "| shipped, generation 2 |  | 95.50 ± 2.12 |" in said
+    assert "| tau |  | 99.00 (1) |" in said
+    assert "| an | +12.75 ± 0.35 (p = 0.012) | +11.75 ± 0.35 (p = 0.014) |" in said
+    # By run 3 and 4: t = 3.5 / .5 = 7 at one degree of freedom.
+    assert "| wan | +3.50 ± 0.71 (p = 0.090) |  |" in said
+    assert "| full_labels | -5.00 ± 2.83 (p = 0.242) |  |" in said
+    assert "| closed of AN to all labels | 72 % |  |" in said  # 94 between 81.25 and 99
+
+
+def test_kept_runs_are_asked_for_without_running_any(values: dict[str, Any], tmp_path: Any) -> None:
+    with pytest.raises(runs.NotKeptError):
+        runs.stages(tmp_path, values, ["prepare"], kept=True)
+    assert not list(tmp_path.iterdir())
