@@ -1,5 +1,6 @@
 """Generations of students: the labels of each are the scores of the one before, by the rule."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,34 @@ def test_the_first_generation_is_the_student_alone(
     run_stage("train_student")
     assert [path.name for path in (several / "data" / "student").iterdir()] == ["model.safetensors"]
     assert (several / "data" / "student" / "model.safetensors").read_bytes() == first
+
+
+def test_the_truth_changes_no_label_no_weight_and_no_student(
+    several: Path, set_params: SetParams, run_stage: RunStage
+) -> None:
+    set_params({
+        "pseudo_label.rule": "soft", "pseudo_label.calibrate": "isotonic",
+        "pseudo_label.annotator": "uniform", "pseudo_label.weights": "confidence",
+        "train_teacher.folds": 2, "train_student.generations": 2,
+        "train_student.prior_weight": 1.0,
+    })  # fmt: skip
+    made = [several / "data" / name for name in ("teacher", "student")]
+    files = [several / "data" / f"{name}.parquet" for name in ("scores", "pseudo_labels")]
+
+    def run() -> dict[Path, bytes]:
+        for stage in ("train_teacher", "score", "pseudo_label", "train_student"):
+            run_stage(stage)
+        inside = [path for folder in made for path in folder.iterdir()]
+        return {path: path.read_bytes() for path in [*files, *inside]}
+
+    before = run()
+    index = tables.read_index(several / "data" / "index.parquet")
+    truth = several / "data" / "truth.parquet"
+    known = tables.read_truth(truth)
+    turned = np.random.default_rng(0).permutation(~known.labels)
+    tables.write_truth(truth, replace(known, labels=turned), index.classes)
+    assert run() == before
+    assert len(before) == 2 + 3 + 3
 
 
 def test_a_run_that_was_stopped_goes_on_with_the_generation_it_was_at(
