@@ -18,7 +18,14 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
 
-from presets.recipes import BENCHMARKS, COMMON, RECIPES, Benchmark
+from presets.recipes import (
+    BENCHMARKS,
+    COMMON,
+    PAPER_RULE,
+    PAPER_RULE_HEAD,
+    RECIPES,
+    Benchmark,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -38,26 +45,37 @@ def main(folder: Path = ROOT / "presets") -> None:
         for recipe in RECIPES:
             text = preset(name, recipe)
             (folder / f"{name}_{recipe}.yaml").write_text(text, encoding="utf-8", newline="\n")
+    (folder / "digits_paper.yaml").write_text(paper_rule(), encoding="utf-8", newline="\n")
 
 
 def preset(benchmark_name: str, recipe_name: str) -> str:
-    """Return the text of a preset."""
+    """Return the text of a preset of a benchmark."""
     benchmark, recipe = BENCHMARKS[benchmark_name], RECIPES[recipe_name]
+    values = COMMON | benchmark.prepare | recipe.values | benchmark.own.get(recipe_name, {})
+    values |= {"train_teacher.loss": recipe.loss, "pseudo_label.tau": recipe.tau}
+    return _filled(recipe.loss, values, _head(benchmark, recipe_name))
+
+
+def paper_rule() -> str:
+    """Return the text of params.yaml with the exact rule of the Tiny Paper."""
+    return _filled("em", PAPER_RULE, PAPER_RULE_HEAD)
+
+
+def _filled(loss: str, values: dict[str, str], head: tuple[str, ...]) -> str:
+    """Return params.yaml with these values, settings of one loss alone and another head."""
     yaml = _yaml()
     params = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     losses = params["train_teacher"]["losses"]
-    for other in [other for other in losses if other != recipe.loss]:
+    for other in [other for other in losses if other != loss]:
         del losses[other]
     if losses:
         # A comment beside the name of a loss is about several of them.
-        losses.ca.items.pop(recipe.loss, None)
-        losses[recipe.loss].ca.comment = None
+        losses.ca.items.pop(loss, None)
+        losses[loss].ca.comment = None
     else:
         losses = params["train_teacher"]["losses"] = CommentedMap()
-    values = COMMON | benchmark.prepare | recipe.values | benchmark.own.get(recipe_name, {})
-    values |= {"train_teacher.loss": recipe.loss, "pseudo_label.tau": recipe.tau}
     for key, value in values.items():
-        for section, last in _places(params, key, recipe.loss):
+        for section, last in _places(params, key, loss):
             section[last] = yaml.load(value)
     for key, comment in COMMENTS.items():
         *_, name, last = key.split(".")
@@ -68,7 +86,9 @@ def preset(benchmark_name: str, recipe_name: str) -> str:
     params.ca.comment = None
     text = io.StringIO()
     yaml.dump(params, text)
-    return _head(benchmark, recipe_name) + "\n" + text.getvalue()
+    lines = [textwrap.wrap(paragraph, 96, subsequent_indent="  ") for paragraph in head]
+    comment = "".join(f"# {line}\n" for paragraph in lines for line in paragraph)
+    return comment + "\n" + text.getvalue()
 
 
 def _yaml() -> YAML:
@@ -99,8 +119,8 @@ def _places(params: Any, key: str, loss: str) -> Iterator[tuple[Any, str]]:
         yield section, last
 
 
-def _head(benchmark: Benchmark, recipe_name: str) -> str:
-    """Return the comment that a preset begins with."""
+def _head(benchmark: Benchmark, recipe_name: str) -> tuple[str, ...]:
+    """Return the paragraphs of the comment that a preset begins with."""
     recipe = RECIPES[recipe_name]
     data = [
         f"Data: {benchmark.size}; docs/data.md says what to download. The split, prepare.seed and "
@@ -112,7 +132,7 @@ def _head(benchmark: Benchmark, recipe_name: str) -> str:
     elif recipe_name == "gr":
         data.append("Authors' code: w, b, q3, epochs, batch_size, which are its defaults.")
     tau = "as Zhou et al. advise for EM" if recipe.tau == "0.75" else "a start to sweep from"
-    paragraphs = [
+    return (
         f"{recipe.title} on {benchmark.title}, ResNet-50 at 448 pixels. Copy it over "
         "params.yaml. Written by presets/make.py from presets/recipes.py.",
         f"Paper: {recipe.paper}.",
@@ -125,9 +145,7 @@ def _head(benchmark: Benchmark, recipe_name: str) -> str:
         "on which no result depends; the student, which has the recipe of the teacher, end to end.",
         *(f"Not established: {what}." for what in unknown),
         "Not established: the student's recipe in Arroyo 2023.",
-    ]
-    lines = [textwrap.wrap(paragraph, 96, subsequent_indent="  ") for paragraph in paragraphs]
-    return "".join(f"# {line}\n" for paragraph in lines for line in paragraph)
+    )
 
 
 if __name__ == "__main__":

@@ -41,7 +41,9 @@ COMMON: Values = {
     "fit.head_lr_multiplier": "1.0", "fit.weight_decay": "0.0", "fit.schedule": "constant",
     "fit.early_stop_drop": "null", "augment.flip": "0.5", "augment.shift": "0.0",
     "augment.zoom": "0.0", "score.batch_size": "64", "evaluate.batch_size": "64",
-    "pseudo_label.keep_observed": "true", "sweep.taus": "[0.3, 0.4, 0.5, 0.6, 0.7]",
+    "pseudo_label.rule": "tau", "pseudo_label.calibrate": "none",
+    "pseudo_label.annotator": "ignored", "pseudo_label.keep_observed": "true",
+    "train_student.generations": "1", "sweep.taus": "[0.3, 0.4, 0.5, 0.6, 0.7]",
 }  # fmt: skip
 COLE = "Cole et al. 2021, Multi-Label Learning from Single Positive Labels"
 ZHOU = "Zhou et al. 2022, Acknowledging the Unknown for Multi-label Learning with Single Positive"
@@ -153,3 +155,18 @@ BENCHMARKS: dict[str, Benchmark] = {
          "ll_r": {".delta": "0.4", "fit.lr": "7.5e-5"}}, NOT_CHENS,
     ),
 }  # fmt: skip
+
+# The digits with the rule of the Tiny Paper, for comparison with the one that is shipped.
+PAPER_RULE: Values = {
+    "train_teacher.loss": "em", "pseudo_label.rule": "tau", "pseudo_label.tau": "0.75",
+    "pseudo_label.calibrate": "none", "pseudo_label.annotator": "ignored",
+    "pseudo_label.weights": "none", "pseudo_label.keep_observed": "false",
+    "train_student.generations": "1", "train_student.prior_weight": "0.0",
+} | EM_TAUS  # fmt: skip
+PAPER_RULE_HEAD = (
+    "The digits with the exact rule of the Tiny Paper: an EM teacher, one tau for all classes, "
+    "observed labels not kept, one student. Copy it over params.yaml. Written by presets/make.py.",
+    "Paper: Arroyo 2023, Pseudo Labels for Single Positive Multi-Label Learning.",
+    "tau: 0.75, as Zhou et al. advise for EM, the middle of the paper's five values, which "
+    "`make sweep` tries. The data and the recipe of both trainings are those of params.yaml.",
+)

@@ -23,6 +23,15 @@ SMALL: dict[str, Any] = {
     "train_teacher.fit.epochs": 2,
     "train_student.model.input_size": 24,
     "train_student.fit.epochs": 2,
+    # What is shipped may change; tests say themselves what they switch on.
+    "train_teacher.loss": "wan",
+    "train_teacher.fit.lr": 2e-3,
+    "train_student.fit.lr": 2e-3,
+    "pseudo_label.rule": "tau",
+    "pseudo_label.tau": 0.4,
+    "pseudo_label.calibrate": "none",
+    "pseudo_label.annotator": "ignored",
+    "train_student.generations": 1,
 }
 
 SetParams = Callable[[dict[str, Any]], None]
