@@ -20,7 +20,6 @@ from pathlib import Path
 
 import click
 import pandas as pd
-from ruamel.yaml import YAML
 from tqdm import tqdm
 
 from benchmarks import comparison
@@ -64,7 +63,7 @@ def main(
     kept: bool, out: Path,
 ) -> None:  # fmt: skip
     """Fill the table, and write results.csv and table.md to --out."""
-    base = _base(params, sets)
+    base = runs.read_for_every_loss(params, sets)
     out.mkdir(parents=True, exist_ok=True)
     grid = Grid(out, base, max((os.cpu_count() or 1) // jobs, 1) if jobs > 1 else None, kept)
     rows: list[Values] = []
@@ -94,16 +93,6 @@ def main(
     click.echo(table)
     if failed:
         raise InputError(f"{len(failed)} cells failed: {some(failed, 3)}")
-
-
-def _base(params: Path, sets: tuple[str, ...]) -> Values:
-    """Read the params file; settings of losses that it leaves out are those of params.yaml."""
-    yaml = YAML(typ="safe", pure=True)
-    changes = {key: yaml.load(value) for key, _, value in (s.partition("=") for s in sets)}
-    base = runs.changed(runs.read(params), changes)
-    shipped = runs.read(runs.ROOT / "params.yaml")["train_teacher"]["losses"]
-    base["train_teacher"]["losses"] = shipped | base["train_teacher"]["losses"]
-    return base
 
 
 def _names(option: str, given: str, known: Iterable[str]) -> list[str]:

@@ -19,7 +19,6 @@ from typing import Any
 
 import click
 import pandas as pd
-from ruamel.yaml import YAML
 from tqdm import tqdm
 
 from experiments import runs
@@ -46,13 +45,7 @@ def main(
     out: Path,
 ) -> None:  # fmt: skip
     """Train a teacher per loss, seed and learning rate, and print the table."""
-    yaml = YAML(typ="safe", pure=True)
-    base = runs.changed(
-        runs.read(params),
-        {key: yaml.load(value) for key, _, value in (s.partition("=") for s in sets)},
-    )
-    shipped = runs.read(runs.ROOT / "params.yaml")["train_teacher"]["losses"]
-    base["train_teacher"]["losses"] = shipped | base["train_teacher"]["losses"]
+    base = runs.read_for_every_loss(params, sets)
     phase = "linear" if base["train_teacher"]["mode"] == "linear" else "fit"
     lr_key = f"train_teacher.{phase}.lr"
     tried = lrs.split(",") if lrs else [base["train_teacher"][phase]["lr"]]

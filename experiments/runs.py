@@ -62,6 +62,21 @@ def changed(base: Values, changes: Values) -> Values:
     return values
 
 
+def read_for_every_loss(params: Path, sets: Sequence[str] = ()) -> Values:
+    """Read a params file; settings of losses that it leaves out are those of params.yaml.
+
+    Args:
+        params: the file.
+        sets: changes, as "section.key=value" with the value in YAML.
+    """
+    yaml = YAML(typ="safe", pure=True)
+    changes = {key: yaml.load(value) for key, _, value in (s.partition("=") for s in sets)}
+    base = changed(read(params), changes)
+    shipped = read(ROOT / "params.yaml")["train_teacher"]["losses"]
+    base["train_teacher"]["losses"] = shipped | base["train_teacher"]["losses"]
+    return base
+
+
 def name_of(*what: Any) -> str:
     """Return a short name for all that a result depends on."""
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
