@@ -89,9 +89,11 @@ def _start(threads: int) -> None:
 
 def _one(out: Path, values: Values) -> Values:
     """Train a teacher and measure it, or take what was measured before."""
-    kept = out / f"teacher-{runs.name_of(values['prepare'], values['train_teacher'])}.json"
+    prepared = runs.stages(out, values, ["prepare"])
+    name = runs.name_of(values, ["train_teacher", "measure"], prepared)
+    kept = out / f"teacher-{name[:16]}.json"
     if not kept.exists():
-        measured = json.dumps(_measure(out, values))
+        measured = json.dumps(_measure(prepared / "data", values))
         partial = kept.with_suffix(".partial")
         partial.write_text(measured)
         partial.rename(kept)
@@ -99,7 +101,7 @@ def _one(out: Path, values: Values) -> Values:
     return row
 
 
-def _measure(out: Path, values: Values) -> Values:
+def _measure(data: Path, values: Values) -> Values:
     from functools import partial
 
     from pipeline import tables
@@ -110,7 +112,6 @@ def _measure(out: Path, values: Values) -> Values:
     from pipeline.train import train
     from stages.train_teacher import TrainTeacherParams
 
-    data = runs.stages(out, values, ["prepare"]) / "data"
     params = TrainTeacherParams.model_validate(values["train_teacher"])
     index, embedded = tables.read_index(data / "index.parquet"), data / "images.parquet"
     targets = index.targets[index.rows("train")]

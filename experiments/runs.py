@@ -4,17 +4,17 @@ Such a folder looks as the project's own does after `dvc repro`: params.yaml, da
 It is there as a whole or not at all, so what was killed or stopped is simply called again.
 """
 
-import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
@@ -23,11 +23,15 @@ from typing import Any
 import pandas as pd
 from ruamel.yaml import YAML
 
-from pipeline import gallery
+from pipeline import files, hashes, identity, inputs
+from pipeline.datasets.prepare import PrepareParams
 from pipeline.errors import InputError
+from pipeline.params import check_section
 
 ROOT = Path(__file__).parent.parent
 Values = dict[str, Any]
+# Where the stages read and write.
+PLACES = ("data/", "reports/")
 _LOCKS: defaultdict[Path, Lock] = defaultdict(Lock)
 
 AN: Values = {"train_teacher.loss": "an"}
@@ -77,11 +81,6 @@ def read_for_every_loss(params: Path, sets: Sequence[str] = ()) -> Values:
     return base
 
 
-def name_of(*what: Any) -> str:
-    """Return a short name for all that a result depends on."""
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
-
-
 def stages(
     out: Path,
     values: Values,
@@ -109,28 +108,43 @@ def stages(
         InputError: a stage failed; its log stays.
         NotKeptError: the folder is not there, and nothing is to be run.
     """
-    graph = [_stage(name) for name in names]
-    read_ = {path: _find(path, before) for path in _inputs(names)}
-    code = sorted({path for stage in graph for path in stage["code"]})
-    identity = name_of(
-        {section: values[section] for stage in graph for section in stage["params"]},
-        {path: digest(ROOT / path) for path in code},
-        {path: digest(source) for path, source in read_.items()},
-        version("torch"),
-    )
-    folder = out / f"{names[-1]}-{identity}"
+    folder = out / f"{names[-1]}-{name_of(values, names, *before)[:16]}"
     with _LOCKS[folder]:
         if not folder.exists():
             if kept:
                 raise NotKeptError(folder)
-            partial = out / f"{folder.name}.{os.getpid()}.partial"
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            for path, source in read_.items():
-                _link(source, partial / path)
-            _run(partial, values, names, threads)
-            partial.rename(folder)
+            unfinished = out / f"{folder.name}.{os.getpid()}.partial"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+            for path in _inputs(names):
+                if path in OUTSIDE:
+                    inputs.write(unfinished / path, OUTSIDE[path](values))
+                else:
+                    _link(_find(path, before), unfinished / path)
+            _run(unfinished, values, names, threads)
+            unfinished.rename(folder)
     return folder
+
+
+def name_of(values: Values, names: list[str], *before: Path) -> str:
+    """Return a name for all that the results of stages depend on; arguments as of `stages`.
+
+    These are the params that they read, what their code does, the content of the files that they
+    read, what lies outside (annotations, images, weights files) and torch.
+
+    Raises:
+        InputError: a file is not there.
+    """
+    graph = [_stage(name) for name in names]
+    return identity.name_of(
+        {key: value for stage in graph for key, value in _of_keys(stage["params"], values).items()},
+        identity.code(*(stage["module"] for stage in graph)),
+        {
+            path: OUTSIDE[path](values) if path in OUTSIDE else digest(_find(path, before))
+            for path in _inputs(names)
+        },
+        version("torch"),
+    )
 
 
 def _run(folder: Path, values: Values, names: list[str], threads: int | None) -> None:
@@ -153,7 +167,8 @@ def check_inputs(names: list[str], *before: Path) -> None:
         InputError: a file is not.
     """
     for path in _inputs(names):
-        _find(path, before)
+        if path not in OUTSIDE:
+            _find(path, before)
 
 
 def forget_partial(out: Path) -> None:
@@ -204,9 +219,26 @@ def _metrics(folder: Path) -> Values:
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file, or of a folder's files and their names."""
     if path.is_dir():
-        return name_of({file.name: digest(file) for file in sorted(path.iterdir())})
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return identity.name_of({file.name: digest(file) for file in sorted(path.iterdir())})
+    return hashes.of_content(path)
+
+
+def _data(values: Values) -> Values:
+    """Describe the data of a run, as the stage `inputs` does."""
+    return inputs.of_data(check_section("params.yaml", "prepare", values, PrepareParams))
+
+
+def _weights(section: str, values: Values) -> Values:
+    """Describe the weights that a training of a run starts from."""
+    return inputs.of_weights(values[section]["model"]["weights"], f"{section}.model")
+
+
+# What the stage `inputs` makes: it is looked at anew for each run, never taken from before.
+OUTSIDE: dict[str, Callable[[Values], Values]] = {
+    "data/inputs/data.json": _data,
+    "data/inputs/teacher_weights.json": partial(_weights, "train_teacher"),
+    "data/inputs/student_weights.json": partial(_weights, "train_student"),
+}
 
 
 def spread(values: "pd.Series[float]") -> str:
@@ -218,26 +250,41 @@ def spread(values: "pd.Series[float]") -> str:
 
 @cache
 def _graph() -> Values:
-    """Return the stages of dvc.yaml: its lists of code are exact, so a name follows from them."""
+    """Return the stages of dvc.yaml: what each reads, makes and depends on."""
     graph: Values = {}
     for name, stage in read(ROOT / "dvc.yaml")["stages"].items():
         graph[name] = {
             "module": f"stages.{name}",
-            "params": stage["params"],
-            "code": [path for path in stage["deps"] if path.endswith(".py")],
-            "data": [path for path in stage["deps"] if not path.endswith(".py")],
+            "params": stage.get("params", []),
+            "data": [path for path in stage.get("deps", []) if path.startswith(PLACES)],
             "outs": stage["outs"],
         }
     teacher = graph["train_teacher"]
     graph["measure"] = {
         "module": "experiments.measure",
         "params": ["evaluate"],
-        "code": [*graph["evaluate"]["code"], "experiments/measure.py"],
         "data": ["data/index.parquet", "data/images.parquet", "data/truth.parquet"]
         + teacher["outs"],
         "outs": ["reports/measure"],
     }
     return graph
+
+
+def _of_keys(keys: list[str], values: Values) -> Values:
+    """Return the values of keys of dvc.yaml, in which `${section.key}` stands for a value."""
+    found: Values = {}
+    for key in keys:
+        named = re.sub(r"\$\{(.+?)\}", lambda match: str(_value(values, match[1])), key)
+        found[named] = _value(values, named)
+    return found
+
+
+def _value(values: Values, key: str) -> Any:
+    """Return the value of "section.key"; None where there is none, which its stage will refuse."""
+    value: Any = values
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
 
 
 def _stage(name: str) -> Values:
@@ -277,7 +324,7 @@ def _link_file(source: str | Path, target: str | Path) -> None:
 
 def _call(folder: Path, name: str, threads: int | None) -> None:
     """Run a stage as a command, its output kept in a log."""
-    kept = str(gallery.cache_folder().resolve())
+    kept = str(files.cache_folder().resolve())
     environment = os.environ | {"PYTHONPATH": str(ROOT), "SPML_CACHE": kept}
     if root := os.environ.get("SPML_DATA_ROOT"):
         environment["SPML_DATA_ROOT"] = str(Path(root).resolve())

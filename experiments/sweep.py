@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from experiments import runs
 from experiments.runs import Values, spread
-from pipeline import files, gallery
+from pipeline import files
 from pipeline.errors import InputError, some
 from pipeline.figures.sweep import Sweep, draw
 from pipeline.params import Params, read_section
@@ -67,7 +67,7 @@ def main(taus: str | None, seeds: str | None, jobs: int, repro: bool) -> None:
     if repro:
         _repro()
     runs.check_inputs(STUDENT, Path())
-    out = gallery.cache_folder() / "sweep"
+    out = files.cache_folder() / "sweep"
     out.mkdir(parents=True, exist_ok=True)
     with _alone(out):
         runs.forget_partial(out)

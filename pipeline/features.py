@@ -1,6 +1,5 @@
 """What the head of a frozen network is given, computed once and kept."""
 
-import hashlib
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from pipeline import files, gallery
+from pipeline import files, identity
 from pipeline.arrays import Features, Pictures
 from pipeline.augment import to_float
 from pipeline.models import Classifier
@@ -34,11 +33,14 @@ def load(
     Returns:
         (N, D) float32.
     """
-    digest = hashlib.sha256(f"{name} {fabric.device.type} {torch.__version__}".encode())
-    for key, value in model.net.state_dict().items():
-        if not key.startswith(f"{model.head_name}."):
-            digest.update(key.encode() + value.cpu().contiguous().numpy().tobytes())
-    kept = gallery.cache_folder() / "features" / f"{digest.hexdigest()[:32]}.npy"
+    key = identity.name_of(
+        name,
+        model.digest(head=False),
+        identity.code(__name__, "pipeline.models"),
+        fabric.device.type,
+        torch.__version__,
+    )
+    kept = files.cache_folder() / "features" / f"{key}.npy"
     # One process looks: were another to see the file that this one has just written, it would
     # wait for nobody.
     there: Any = fabric.broadcast(kept.exists())

@@ -8,6 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def cache_folder() -> Path:
+    """Return the folder for what can be made again: SPML_CACHE, else .cache."""
+    return Path(os.environ.get("SPML_CACHE") or ".cache")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to; it becomes `path` when the block ends well.

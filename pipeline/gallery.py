@@ -1,7 +1,6 @@
 """The pictures of a stage: decoded once, kept as one uint8 array, taken by row number."""
 
 import hashlib
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 import PIL
 from PIL import Image
 
-from pipeline import files, images, tables
+from pipeline import files, hashes, identity, images, tables
 from pipeline.arrays import Pictures, RowNumbers
 from pipeline.errors import InputError, some
 from pipeline.tables import Index
@@ -38,7 +37,7 @@ def load(index: Index, rows: RowNumbers, size: int, embedded: Path) -> Pictures:
         InputError: a picture is missing, cannot be decoded or is not the one that prepare saw.
     """
     root = _root(index, rows)
-    kept = cache_folder() / "pictures" / f"{key(index, rows, size)}.npy"
+    kept = files.cache_folder() / "pictures" / f"{key(index, rows, size)}.npy"
     if not kept.exists():
         with files.replacing(kept) as temporary:
             _decode_all(index, rows, size, embedded if root is None else root, temporary)
@@ -62,32 +61,22 @@ def for_each(index: Index, rows: RowNumbers, embedded: Path, use: Use) -> None:
 
 
 def key(index: Index, rows: RowNumbers, size: int) -> str:
-    """Return a name for these pictures at this size."""
-    root = _root(index, rows)
-    digest = hashlib.sha256(f"{size} {PIL.__version__}".encode())
-    for row in rows:
-        what = index.sha256[row] or _stamp((root or Path()) / str(index.paths[row]))
-        digest.update(f"\n{what}".encode())
-    return digest.hexdigest()[:32]
-
-
-def cache_folder() -> Path:
-    """Return the folder for what can be made again: SPML_CACHE, else .cache."""
-    return Path(os.environ.get("SPML_CACHE") or ".cache")
+    """Return a name for what `load` returns: content of the files, size, code that decodes."""
+    contents = [index.sha256[row] for row in rows]
+    # Those that were not there when prepare looked.
+    late = [position for position, sha256 in enumerate(contents) if sha256 is None]
+    if late:
+        root = _root(index, rows) or Path()
+        found = hashes.of([root / str(index.paths[rows[position]]) for position in late])
+        for position, sha256 in zip(late, found, strict=True):
+            contents[position] = sha256
+    return identity.name_of(size, contents, identity.code("pipeline.images"), PIL.__version__)
 
 
 def _root(index: Index, rows: RowNumbers) -> Path | None:
     """Return the folder that the pictures' paths start from; None if they have no files."""
     paths = [path for path in (index.paths[row] for row in rows) if path is not None]
     return images.root_of(paths, "the index") if paths else None
-
-
-def _stamp(path: Path) -> str:
-    """Tell a file from others, and from itself before a change, without reading it."""
-    try:
-        return f"{path.resolve()} {path.stat().st_mtime_ns}"
-    except OSError:
-        return str(path)  # it will be missed when it is to be decoded
 
 
 def _changed(index: Index, row: int, encoded: bytes) -> bool:
@@ -113,9 +102,7 @@ def _decode_all(index: Index, rows: RowNumbers, size: int, source: Path, path: P
     )
 
     def keep(position: int, picture: Image.Image) -> None:
-        if picture.size != (size, size):
-            picture = picture.resize((size, size), Image.Resampling.BILINEAR)
-        pictures[position] = np.asarray(picture)
+        pictures[position] = images.squeezed(picture, size)
 
     _for_each(index, rows, source, keep)
     pictures.flush()

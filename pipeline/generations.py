@@ -9,7 +9,7 @@ from pydantic import Field
 
 from pipeline import curves, files, model_file, tables
 from pipeline.pseudo_labels import summary
-from pipeline.score import ScoreParams, choose_device
+from pipeline.score import choose_device
 from pipeline.score_split import score_split
 from pipeline.tables import Index, PseudoLabels, Scores
 from pipeline.train import MakeLoss, Trained, TrainParams, train
@@ -40,8 +40,8 @@ def train_all(
     params: StudentParams,
     index: Index,
     pseudo: PseudoLabels,
-    relabel: Relabel,
-    scoring: ScoreParams,
+    relabel: Relabel | None,
+    flip: bool,
     make_loss: MakeLoss,
     embedded: Path,
 ) -> list[Generation]:
@@ -56,8 +56,8 @@ def train_all(
         params: the recipe, and how many generations.
         index: the index.
         pseudo: what the first learns from.
-        relabel: the rule that makes labels of scores.
-        scoring: how pictures are scored for that.
+        relabel: the rule that makes labels of scores; None where there is one generation.
+        flip: whether pictures are scored with their mirror images for that.
         make_loss: as of `train`.
         embedded: as of `train`.
 
@@ -75,21 +75,21 @@ def train_all(
             said = (number, params.generations, positives, trained.best.val_mAP)
             log.info("generation %d/%d: %.2f positives a picture, best val mAP %.2f", *said)
         if number < params.generations:
-            pseudo = relabel(*_scores(trained, scoring, index, embedded))
+            assert relabel is not None
+            pseudo = relabel(*_scores(trained, flip, 4 * params.fit.batch_size, index, embedded))
     return made
 
 
 def _scores(
-    trained: Trained, scoring: ScoreParams, index: Index, embedded: Path
+    trained: Trained, flip: bool, batch_size: int, index: Index, embedded: Path
 ) -> tuple[Scores, Scores]:
     """Return a student's scores of the train and of the val pictures."""
     fabric, model = choose_device("32"), trained.model
     fabric.to_device(model)
     of_split = []
     for split in ("train", "val"):
-        size, flip = scoring.batch_size, scoring.flip
-        probs = score_split(fabric, model, index, split, embedded, size, flip)
-        of_split.append(Scores(index.ids(index.rows(split)), probs))
+        probs = score_split(fabric, model, index, split, embedded, batch_size, flip)
+        of_split.append(Scores(index.ids(index.rows(split)), probs, flip))
     model.cpu()  # the device has room for the next
     return of_split[0], of_split[1]
 

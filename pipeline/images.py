@@ -3,13 +3,11 @@
 No torch here: `prepare` only looks at the files.
 """
 
-import errno
 import hashlib
 import io
 import logging
 import math
 import os
-import stat
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -128,6 +126,13 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
+def squeezed(picture: Image.Image, size: int) -> npt.NDArray[np.uint8]:
+    """Return an RGB picture as (size, size, 3); its aspect ratio is not kept, as in the papers."""
+    if picture.size != (size, size):
+        picture = picture.resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(picture)
+
+
 # --- looking at the files --------------------------------------------------------------
 
 
@@ -139,7 +144,7 @@ def inspect(paths: list[str], verify: bool) -> tuple[npt.NDArray[np.int64], list
 
     Args:
         paths: posix paths, absolute or relative to the data root.
-        verify: whether to read and decode each; otherwise only its size is asked for.
+        verify: whether to decode each; it is read in any case.
 
     Returns:
         The sizes in bytes, -1 for a picture that is missing; and the sha256 hex digests (None
@@ -154,10 +159,9 @@ def inspect(paths: list[str], verify: bool) -> tuple[npt.NDArray[np.int64], list
 
     def look(path: str) -> tuple[int, str | None, str | None]:
         try:
-            if not verify:
-                return _size(root / path), None, None
             encoded = (root / path).read_bytes()
-            sides.append(decode(encoded).size)
+            if verify:
+                sides.append(decode(encoded).size)
             return len(encoded), hashlib.sha256(encoded).hexdigest(), None
         except FileNotFoundError:
             return -1, None, f"{path} (no such file)" if verify else None
@@ -186,14 +190,6 @@ def inspect(paths: list[str], verify: bool) -> tuple[npt.NDArray[np.int64], list
             f"{len(paths):,}", sizes.sum() / 1e6, *smallest, *largest,
         )  # fmt: skip
     return sizes, [sha for _, sha, _ in looked]
-
-
-def _size(path: Path) -> int:
-    """Return the size of a file in bytes; a folder has one, too, but is no picture."""
-    status = path.stat()
-    if stat.S_ISDIR(status.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    return status.st_size
 
 
 def verify(image_ids: list[str], pictures: list[bytes], source: str) -> None:

@@ -4,6 +4,7 @@ A model carries what it needs to be used: classes, input size and the normalisat
 belongs to its weights.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -124,6 +125,21 @@ class Classifier(nn.Module):
         self.net((pictures - self.mean) / self.std)
         hook.remove()
         return made[0]
+
+    def digest(self, head: bool = True) -> str:
+        """Return a digest of what the network computes in evaluation mode: weights, normalisation.
+
+        Args:
+            head: whether the head's weights are part of it.
+        """
+        spec = self.spec
+        about = (spec.backbone, spec.input_size, spec.mean, spec.std, spec.boost_lu)
+        digest = hashlib.sha256(repr(about).encode())
+        for key, value in self.net.state_dict().items():
+            if head or not key.startswith(f"{self.head_name}."):
+                digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+                digest.update(value.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def train(self, mode: bool = True) -> "Classifier":
         """Set training mode; batch norm stays in evaluation mode where it is frozen."""

@@ -21,6 +21,10 @@ class Params(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
+    def in_use(self) -> dict[str, Any]:
+        """Return the values that a result depends on, by their names; JSON can write them."""
+        return self.model_dump(mode="json")
+
 
 Section = TypeVar("Section", bound=Params)
 
@@ -32,9 +36,21 @@ def read_section(path: Path, name: str, section: type[Section]) -> Section:
         InputError: the file is missing or no YAML, the section is missing, or a key of
             it is unknown, missing, of the wrong type or out of range.
     """
-    values = _read_yaml(path)
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: should hold sections, one per stage")
+    return check_section(str(path), name, read_values(path), section)
+
+
+def check_section(path: str, name: str, values: dict[str, Any], section: type[Section]) -> Section:
+    """Turn the section `name` of values that were read into an object.
+
+    Args:
+        path: where they were read, for messages.
+        name: of the section.
+        values: all sections.
+        section: the class of the object.
+
+    Raises:
+        InputError: as of `read_section`.
+    """
     if name not in values:
         raise InputError(f"{path}: section {name!r} is missing")
     if not isinstance(values[name], dict):
@@ -44,6 +60,18 @@ def read_section(path: Path, name: str, section: type[Section]) -> Section:
     except ValidationError as error:
         problems = "; ".join(_describe(section, name, detail) for detail in error.errors())
         raise InputError(f"{path}: {problems}") from None
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """Read a YAML file of sections, unchecked.
+
+    Raises:
+        InputError: the file is missing or no YAML, or holds no sections.
+    """
+    values = _read_yaml(path)
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: should hold sections, one per stage")
+    return values
 
 
 def _read_yaml(path: Path) -> Any:

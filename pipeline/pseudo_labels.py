@@ -4,6 +4,7 @@ docs/rules.md has the rules with formulas, and what each is good for.
 """
 
 import json
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -13,7 +14,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pipeline import annotator
 from pipeline.arrays import BoolMatrix, Probs, Targets
 from pipeline.calibrate import CALIBRATIONS, Calibrated, Calibration, Evidence, PriorSource
-from pipeline.errors import InputError
+from pipeline.errors import InputError, one_line
 from pipeline.params import Params
 from pipeline.tables import Index, PseudoLabels, Scores
 
@@ -144,7 +145,7 @@ def pseudo_labels(
         observed=targets == 1,
         labels=labels,
         probs=np.where(labels, scores.probs, np.float32(np.nan)),
-        rule=_described(params, scores.probs, calibrated),
+        rule=_described(params, scores, calibrated),
         targets=None if soft is None else soft.astype(np.float32),
         weights=None if weights is None else weights.astype(np.float32),
     )
@@ -168,8 +169,9 @@ def _weights(
     return None if params.weights == "none" else weights
 
 
-def _described(params: PseudoLabelParams, probs: Probs, calibrated: Calibrated) -> dict[str, str]:
+def _described(params: PseudoLabelParams, scores: Scores, calibrated: Calibrated) -> dict[str, str]:
     """Return the metadata: the settings in use, and what the calibration has learned."""
+    probs = scores.probs
     about = {
         "spml.rule": params.rule,
         "spml.rule.tau": repr(params.tau),
@@ -193,9 +195,43 @@ def _described(params: PseudoLabelParams, probs: Probs, calibrated: Calibrated) 
         about["spml.rule.thresholds"] = json.dumps(thresholds)
     if params.calibrate == "prior":
         about["spml.rule.prior"] = params.prior
+    if scores.flip:
+        about["spml.rule.flip"] = "true"
     for name, values in calibrated.learned.items():
         about[f"spml.rule.{name}"] = json.dumps(values)
     return about
+
+
+def params_of(path: Path, rule: dict[str, str]) -> PseudoLabelParams:
+    """Return the settings that `_described` wrote; those that were not in use are any.
+
+    Args:
+        path: of the pseudo-labels, for messages.
+        rule: their metadata.
+
+    Raises:
+        InputError: they do not say by which rule they were made.
+    """
+    of = {key.removeprefix("spml.rule."): value for key, value in rule.items()}
+    try:
+        return PseudoLabelParams.model_validate(
+            {
+                "rule": of["spml.rule"],
+                "calibrate": of.get("calibrate", "none"),
+                "prior": of.get("prior", "val"),
+                "annotator": of.get("annotator", "ignored"),
+                "top_k": int(of.get("top_k", 1)),
+                "weights": of.get("weights", "none"),
+                "tau": float(of["tau"]),
+                "width": float(of.get("width", 1)),
+                "keep_observed": {"true": True, "false": False}[of["keep_observed"]],
+            }
+        )
+    except (ValueError, LookupError) as error:
+        raise InputError(
+            f"{path}: its metadata 'spml.rule...' do not say by which rule it was made "
+            f"({one_line(error)}), which train_student.generations above 1 need; run pseudo_label"
+        ) from None
 
 
 def _score(params: PseudoLabelParams) -> str:

@@ -96,10 +96,16 @@ class Truth:
 
 @dataclass(frozen=True)
 class Scores:
-    """The teacher's probabilities of the pictures of a split, (N, C) float32."""
+    """The teacher's probabilities of the pictures of a split.
+
+    Attributes:
+        probs: (N, C) float32.
+        flip: whether each is the mean of a picture's and its mirror image's.
+    """
 
     image_ids: list[str]
     probs: Probs
+    flip: bool = False
 
 
 @dataclass(frozen=True)
@@ -194,7 +200,7 @@ def write_scores(path: Path, scores: Scores, classes: tuple[str, ...]) -> None:
         "image_id": pa.array(scores.image_ids, pa.string()),
         "probs": from_vectors(scores.probs),
     }
-    parquet.write(path, columns, classes)
+    parquet.write(path, columns, classes, {"spml.flip": "true"} if scores.flip else {})
 
 
 def write_pseudo_labels(path: Path, pseudo: PseudoLabels, classes: tuple[str, ...]) -> None:
@@ -290,7 +296,9 @@ def read_scores(path: Path, expected: tuple[str, ...] | None = None) -> Scores:
     """
     table, classes = parquet.read(path, {"image_id": STRING, "probs": FLOATS}, "score")
     parquet.check_same_classes(path, classes, expected)
-    return Scores(table["image_id"].to_pylist(), _probabilities(path, table, "probs", classes))
+    flip = table.schema.metadata.get(b"spml.flip") == b"true"
+    probs = _probabilities(path, table, "probs", classes)
+    return Scores(table["image_id"].to_pylist(), probs, flip)
 
 
 def _probabilities(path: Path, table: pa.Table, name: str, classes: tuple[str, ...]) -> Probs:

@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from pydantic import Field
 from torch import nn
 
-from pipeline import features, gallery, models, recipe
+from pipeline import features, files, gallery, identity, models, recipe
 from pipeline.arrays import Part, RowNumbers
 from pipeline.augment import AugmentParams
 from pipeline.curves import Epoch
@@ -120,13 +120,14 @@ def train(
     model = models.build(params.model, index.classes, f"{name}.model")
     _check_head(name, params, model)
     targets = targets if rows is None else targets[rows]
-    key = _key(params, index, targets, rows)
+    phases = PHASES[params.mode]
+    losses = [make_loss(_task(params, phase, index, targets)) for phase in phases]
+    key = _key(params, index, targets, rows, model, type(losses[0]))
     history: list[Epoch] = []
     checkpoints: list[Path] = []
     before: Loss | None = None
-    for phase in PHASES[params.mode]:
-        checkpoints.append(gallery.cache_folder() / "resume" / f"{name}-{phase}-{key}.ckpt")
-        loss = make_loss(_task(params, phase, index, targets))
+    for phase, loss in zip(phases, losses, strict=True):
+        checkpoints.append(files.cache_folder() / "resume" / f"{name}-{phase}-{key}.ckpt")
         _check_mixup(name, params.augment, loss)
         if before is not None:
             loss.carry_over(before)
@@ -253,12 +254,23 @@ def _check_head(name: str, params: TrainParams, model: Classifier) -> None:
         )
 
 
-def _key(params: TrainParams, index: Index, targets: np.ndarray, rows: RowNumbers | None) -> str:
-    """Return a name for all that the result depends on: params, data, code, torch."""
-    digest = hashlib.sha256(f"{params.model_dump_json()} {torch.__version__}".encode())
-    digest.update(repr((index.image_ids, index.sha256, index.classes)).encode())
-    digest.update(index.splits.tobytes() + index.labels.tobytes() + targets.tobytes())
-    digest.update(b"" if rows is None else rows.tobytes())
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:32]
+def _key(
+    params: TrainParams,
+    index: Index,
+    targets: np.ndarray,
+    rows: RowNumbers | None,
+    model: Classifier,
+    loss: type[Loss],
+) -> str:
+    """Return a name for all that the result depends on: params, data, weights, code, torch."""
+    splits = [index.rows(split) for split in ("train", "val")]
+    arrays = [targets, index.labels[splits[1]], np.array([]) if rows is None else rows]
+    return identity.name_of(
+        params.in_use(),
+        index.classes,
+        [gallery.key(index, part, params.model.input_size) for part in splits],
+        [hashlib.sha256(array.tobytes()).hexdigest() for array in arrays],
+        model.digest(),
+        identity.code(__name__, loss.__module__),
+        torch.__version__,
+    )

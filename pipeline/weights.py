@@ -14,7 +14,7 @@ import torchvision
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pipeline import images
+from pipeline import weight_files
 from pipeline.errors import InputError, one_line
 
 State = Mapping[str, Tensor]
@@ -22,7 +22,6 @@ RGB = tuple[float, float, float]
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CENTRED = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-WEIGHT_FILES = (".safetensors", ".pth", ".pt")
 
 # How torchvision's weight files name layers that have another name in its models of today.
 RENAMED = (
@@ -58,15 +57,16 @@ def read(backbone: str, weights: str | None, section: str) -> Start:
     """
     if weights is None:
         return Start(None, *CENTRED)
-    if weights.endswith(WEIGHT_FILES):
-        return _from_file(images.root_of([weights], f"{section}.weights") / weights, section)
+    path = weight_files.path_of(weights, section)
+    if path is not None:
+        return _from_file(path, section)
     known = [] if backbone == "small_cnn" else torchvision.models.get_model_weights(backbone)
     by_name: dict[str, Any] = {entry.name: entry for entry in known}
     if weights not in by_name:
         names = ", ".join(by_name) or "no weights of its own"
         raise InputError(
             f"{section}.weights = {weights!r}: should be null, a file ending in "
-            f"{', '.join(WEIGHT_FILES)}, or of torchvision ({backbone} has {names})"
+            f"{', '.join(weight_files.SUFFIXES)}, or of torchvision ({backbone} has {names})"
         )
     chosen = by_name[weights]
     try:

@@ -20,7 +20,7 @@ def main() -> None:
     if not fabric.is_global_zero:
         return
     for split, name in (("train", "scores"), ("val", "val_scores")):
-        scores = Scores(index.ids(index.rows(split)), probs[split])
+        scores = Scores(index.ids(index.rows(split)), probs[split], params.flip)
         tables.write_scores(DATA / f"{name}.parquet", scores, index.classes)
     click.echo(f"device: {describe_device(fabric, '32')}")
     click.echo(f"scores of {len(probs['train']):,} pictures: {DATA / 'scores.parquet'}")

@@ -9,8 +9,7 @@ from pipeline.generations import StudentParams
 from pipeline.losses.priors import PriorMatching
 from pipeline.losses.student import FullSupervision
 from pipeline.params import read_section
-from pipeline.pseudo_labels import PseudoLabelParams, pseudo_labels
-from pipeline.score import ScoreParams
+from pipeline.pseudo_labels import params_of, pseudo_labels
 from pipeline.train import MakeLoss
 from stages import DATA, PARAMS, REPORTS, Stage
 
@@ -19,9 +18,6 @@ from stages import DATA, PARAMS, REPORTS, Stage
 def main() -> None:
     """Train the student, or generations of students, on the pseudo-labels."""
     params = read_section(PARAMS, "train_student", StudentParams)
-    # Of the generations after the first, whose pictures are scored and labelled here.
-    scoring = read_section(PARAMS, "score", ScoreParams)
-    relabel = partial(pseudo_labels, read_section(PARAMS, "pseudo_label", PseudoLabelParams))
     index = tables.read_index(DATA / "index.parquet")
     path = DATA / "pseudo_labels.parquet"
     pseudo = tables.read_pseudo_labels(path, index.classes)
@@ -29,10 +25,14 @@ def main() -> None:
     make_loss: MakeLoss = FullSupervision
     if params.prior_weight:
         make_loss = partial(PriorMatching, weight=params.prior_weight)
+    # Each generation labels for the next as the file says that the first one learned from.
+    relabel = None
+    if params.generations > 1:
+        relabel = partial(pseudo_labels, params_of(path, pseudo.rule), index)
+    flip = pseudo.rule.get("spml.rule.flip") == "true"
     made = generations.train_all(
-        "train_student", params, index, pseudo, partial(relabel, index), scoring, make_loss,
-        DATA / "images.parquet",
-    )  # fmt: skip
+        "train_student", params, index, pseudo, relabel, flip, make_loss, DATA / "images.parquet"
+    )
     if not made[-1].trained.first:
         return
     generations.write(DATA / "student", REPORTS / "train_student", made, index.classes)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
-from pipeline import gallery, images, tables
+from pipeline import files, gallery, images, tables
 from pipeline.errors import InputError
 from pipeline.tables import Index
 
@@ -562,9 +562,9 @@ def test_the_cache_lies_in_the_working_folder_unless_told_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("SPML_CACHE", raising=False)
-    assert gallery.cache_folder() == Path(".cache")
+    assert files.cache_folder() == Path(".cache")
     monkeypatch.setenv("SPML_CACHE", "/elsewhere")
-    assert gallery.cache_folder() == Path("/elsewhere")
+    assert files.cache_folder() == Path("/elsewhere")
 
 
 def test_pictures_that_do_not_fit_on_the_disk_are_refused_before_they_are_decoded(

@@ -70,7 +70,8 @@ def read(root: Path, classes: list[str] | None) -> Rows:
         layout.compare_counts(NAME, splits, COUNTS)
     named = tuple(part.classes[column] for column in columns)
     joined = instances.join(weights)
-    return Rows(named, image_ids, splits, np.concatenate(truth), paths, weights=joined)
+    files = tuple(annotations / f"instances_{name}.json" for name in PARTS)
+    return Rows(named, image_ids, splits, np.concatenate(truth), paths, weights=joined, files=files)
 
 
 def _in_order(path: Path, part: Instances, labels: BoolMatrix) -> list[int]:

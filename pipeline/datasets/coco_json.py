@@ -67,7 +67,9 @@ def read(params: CocoJsonParams, root: Path, classes: list[str] | None) -> Rows:
     chosen = {split: _chosen(part, named) for split, part in parts.items()}
     truth = np.concatenate([instances.truth(part) for part in chosen.values()])
     weights = [instances.weights(part, split != "test") for split, part in chosen.items()]
-    return Rows(named, image_ids, splits, truth, paths, weights=instances.join(weights))
+    read_from = tuple(root / file for file in files.values() if file is not None)
+    joined = instances.join(weights)
+    return Rows(named, image_ids, splits, truth, paths, weights=joined, files=read_from)
 
 
 def _choose(there: tuple[str, ...], wanted: list[str] | None) -> tuple[str, ...]:

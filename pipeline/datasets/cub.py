@@ -43,8 +43,8 @@ def read(root: Path, classes: list[str] | None) -> Rows:
     place = layout.find_place(root, NAME, PLACES, "images.txt", ARCHIVE, FOLDERS)
     folder = root / place
     images = _numbered(folder / "images.txt", "the number and the path of a picture")
-    files = [layout.picture_path(path) for path in images.values()]
-    for line, file in zip(images.values(), files, strict=True):
+    pictures = [layout.picture_path(path) for path in images.values()]
+    for line, file in zip(images.values(), pictures, strict=True):
         if file is None:
             raise InputError(f"{folder / 'images.txt'}: {line!r}: should be a path inside images")
     parts = _numbered(folder / "train_test_split.txt", "the number of a picture and 1 or 0")
@@ -60,14 +60,16 @@ def read(root: Path, classes: list[str] | None) -> Rows:
     columns = layout.choose(NAME, names, classes)
     if not (folder / "images").is_dir():
         layout.warn_of_missing_pictures(folder / "images", ARCHIVE)
-    paths = [str(PurePosixPath(place) / "images" / str(file)) for file in files]
-    image_ids = [layout.without_suffix(str(file)) for file in files]
+    paths = [str(PurePosixPath(place) / "images" / str(file)) for file in pictures]
+    image_ids = [layout.without_suffix(str(file)) for file in pictures]
     layout.check_unique(folder / "images.txt", image_ids)
     layout.compare_counts(NAME, splits, COUNTS)
     if len(names) != N_ATTRIBUTES:
         layout.warn_of_classes(NAME, "attributes", len(names), N_ATTRIBUTES)
     named = tuple(names[column] for column in columns)
-    return Rows(named, image_ids, splits, truth[:, columns], paths)
+    lists = tuple(folder / name for name in ("images.txt", "train_test_split.txt"))
+    files = (*lists, list_of_names, path)
+    return Rows(named, image_ids, splits, truth[:, columns], paths, files=files)
 
 
 def _attributes(folder: Path) -> Path:

@@ -76,7 +76,15 @@ def read(root: Path, classes: list[str] | None) -> Rows:
     if len(concepts) != len(CONCEPTS):
         layout.warn_of_classes(NAME, "concepts", len(concepts), len(CONCEPTS))
     named = tuple(concepts[column] for column in columns)
-    return Rows(named, image_ids, splits, np.concatenate(truths)[:, columns], paths)
+    truth = np.concatenate(truths)[:, columns]
+    return Rows(named, image_ids, splits, truth, paths, files=_files(root / place, arrays is None))
+
+
+def _files(folder: Path, lists: bool) -> tuple[Path, ...]:
+    """Return what is read: the arrays or the lists, and the names of the concepts."""
+    kinds = ("*.txt", "*/*.txt", "*/*/*.txt") if lists else ("formatted_*.npy", "Concepts81.txt",
+                                                             "*/Concepts81.txt")  # fmt: skip
+    return tuple(sorted(path for kind in kinds for path in folder.glob(kind)))
 
 
 Read = tuple[tuple[str, ...], dict[str, list[str]], list[BoolMatrix]]

@@ -87,7 +87,7 @@ def prepare(params: PrepareParams) -> Prepared:
         InputError: the source is not as it should be; a split is empty; a picture cannot be
             decoded, or is missing (which without `verify_pictures` is a warning).
     """
-    rows = _read_source(params)
+    rows = read_source(params)
     _check_classes(rows.classes, params.source)
     splits, targets = _split_and_observe(rows, params)
     # Sorted by image_id, every later file is in one order, and a reader can search it.
@@ -117,7 +117,30 @@ def prepare(params: PrepareParams) -> Prepared:
     return Prepared(index, Truth(truth_ids, truth[told]), pictures, names)
 
 
-def _read_source(params: PrepareParams) -> Rows:
+def root_of_source(params: PrepareParams) -> Path:
+    """Return the folder that the paths of the source start from.
+
+    Raises:
+        InputError: the data root is needed and is not set, or is no folder.
+    """
+    wanted_by = f"prepare.source = {params.source!r}"
+    own: dict[str, list[str | None]] = {
+        "table": [params.table.file],
+        "coco_json": [params.coco_json.train, params.coco_json.val, params.coco_json.test],
+        "saved_dataset": [params.saved_dataset.folder],
+    }
+    if params.source in own:
+        named = [file for file in own[params.source] if file is not None]
+        return images.root_of(named, wanted_by)
+    return images.data_root(wanted_by)
+
+
+def read_source(params: PrepareParams) -> Rows:
+    """Read all that the source says of its pictures.
+
+    Raises:
+        InputError: the source is not as it should be.
+    """
     given = params.observe.process == "given"
     if given and params.source not in GIVING:
         raise InputError(
@@ -128,18 +151,13 @@ def _read_source(params: PrepareParams) -> Rows:
         if params.classes is not None:
             raise InputError("prepare.classes: should be null for digits, which has 0 to 9")
         return digits.read(params.digits, params.seed)
-    wanted_by = f"prepare.source = {params.source!r}"
+    root = root_of_source(params)
     if params.source == "table":
-        root = images.root_of([params.table.file], wanted_by)
         return table.read(params.table, root, params.classes, given)
     if params.source == "coco_json":
-        files = [params.coco_json.train, params.coco_json.val, params.coco_json.test]
-        root = images.root_of([file for file in files if file is not None], wanted_by)
         return coco_json.read(params.coco_json, root, params.classes)
     if params.source == "saved_dataset":
-        root = images.root_of([params.saved_dataset.folder], wanted_by)
         return saved_dataset.read(params.saved_dataset, root, params.classes, given)
-    root = images.data_root(wanted_by)
     if params.source == "voc2012":
         # The boxes are thousands of small files, read only where they count.
         with_boxes = params.observe.process in ("size", "location")

@@ -1,6 +1,7 @@
 """What every source returns."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,7 @@ class Rows:
         weights: for a biased annotator, "size" and "location", (N, C) float32 each, 0 where
             a class is absent (pipeline/datasets/boxes.py); one is missing, or None, where the
             source has no boxes for it.
+        files: the files with annotations that all this was read from.
     """
 
     classes: tuple[str, ...]
@@ -38,3 +40,4 @@ class Rows:
     known: npt.NDArray[np.bool_] | None = None
     targets: Targets | None = None
     weights: dict[str, npt.NDArray[np.float32]] | None = None
+    files: tuple[Path, ...] = ()

@@ -1,5 +1,6 @@
 """A Hugging Face dataset that was saved to disk, read with pyarrow alone."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,8 @@ def read(
                 f"{folder / name}: unknown split; should be one of {', '.join(SPLITS)}"
             )
         parts.append(_read_part(folder / name, SPLITS[name], params, given))
-    return columns.to_rows(parts, classes, given)
+    rows = columns.to_rows(parts, classes, given)
+    return replace(rows, files=tuple(sorted(path for path in folder.rglob("*") if path.is_file())))
 
 
 def _splits(folder: Path) -> list[str]:

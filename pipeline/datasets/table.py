@@ -1,6 +1,7 @@
 """The user's own pictures, listed in a CSV or Parquet table."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,8 @@ def read(params: TableParams, root: Path, classes: list[str] | None, given: bool
     if given and path.suffix == ".csv" and "labels" in frame.columns:
         empty = frame["labels"].str.strip() == ""
         frame["labels"] = frame["labels"].astype(object).mask(empty, None)
-    return columns.to_rows([Part(str(path), frame, splits, declared)], classes, given)
+    rows = columns.to_rows([Part(str(path), frame, splits, declared)], classes, given)
+    return replace(rows, files=(path,))
 
 
 def _read_frame(path: Path) -> tuple[pd.DataFrame, dict[str, tuple[str, ...]]]:

@@ -67,6 +67,8 @@ def read(root: Path, classes: list[str] | None, with_boxes: bool = False) -> Row
         layout.compare_counts("VOC 2012", splits, COUNTS)
     prefix = "" if place == "." else f"{place}/"
     paths = [f"{prefix}JPEGImages/{name}.jpg" for name in image_ids]
+    class_files = [f"{name}_{part}.txt" for part in PARTS for name in chosen]
+    files = [root / place / "ImageSets" / "Main" / name for name in class_files]
     weights = None
     if with_boxes:
         # Nobody annotates test, so its rows are 0.
@@ -75,7 +77,11 @@ def read(root: Path, classes: list[str] | None, with_boxes: bool = False) -> Row
         of_train = read_weights(annotations, image_ids[:n_train], chosen, ARCHIVE)
         none: Weights = np.zeros(truth[1].shape, np.float32)
         weights = {bias: np.concatenate([found, none]) for bias, found in of_train.items()}
-    return Rows(chosen, image_ids, splits, np.concatenate(truth), paths, weights=weights)
+        files += [annotations / f"{name}.xml" for name in image_ids[:n_train]]
+    return Rows(
+        chosen, image_ids, splits, np.concatenate(truth), paths, weights=weights,
+        files=tuple(files),
+    )  # fmt: skip
 
 
 def _read_part(folder: Path, part: str, classes: tuple[str, ...]) -> tuple[list[str], np.ndarray]:

@@ -47,11 +47,7 @@ else:
         "LossesParams",
         __base__=Params,
         __doc__="`train_teacher.losses`: a section per loss; those not in use may be left out.",
-        **{
-            name: (settings | None, None)
-            for name, settings in ((name, settings_of(loss)) for name, loss in LOSSES.items())
-            if settings.model_fields
-        },
+        **{name: (settings_of(loss) | None, None) for name, loss in LOSSES.items()},
     )
 
 
@@ -67,6 +63,11 @@ class LossParams(Params):
         if name not in LOSSES:
             raise ValueError(f"is no loss; should be one of {', '.join(LOSSES)}")
         return name
+
+    def in_use(self) -> dict[str, Any]:
+        """Return the values without the settings of losses that are not chosen."""
+        values = super().in_use()
+        return values | {"losses": values["losses"].get(self.loss)}
 
 
 def build(params: LossParams, task: Task) -> Loss:

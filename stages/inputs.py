@@ -1,0 +1,41 @@
+"""inputs: what lies outside the project -> data/inputs/, which tells whether it has changed.
+
+DVC runs it always, and the stages after it only where its files differ from those before.
+"""
+
+from typing import Any
+
+import click
+
+from pipeline import inputs
+from pipeline.datasets.prepare import PrepareParams
+from pipeline.params import read_section, read_values
+from stages import DATA, PARAMS, Stage
+
+
+@click.command(cls=Stage)
+def main() -> None:
+    """Look at annotations, images and weights files, and describe them by their content."""
+    described = {"data": inputs.of_data(read_section(PARAMS, "prepare", PrepareParams))}
+    values = read_values(PARAMS)
+    for who in ("teacher", "student"):
+        section = f"train_{who}.model"
+        described[f"{who}_weights"] = inputs.of_weights(_weights(values, f"train_{who}"), section)
+    for name, description in described.items():
+        inputs.write(DATA / "inputs" / f"{name}.json", description)
+
+
+def _weights(values: Any, section: str) -> str | None:
+    """Return `model.weights`; None where it is none, which the stage of the section will refuse.
+
+    To read the section as that stage does would load torch.
+    """
+    try:
+        weights = values[section]["model"]["weights"]
+    except (LookupError, TypeError):
+        return None
+    return weights if isinstance(weights, str) else None
+
+
+if __name__ == "__main__":
+    main()
