@@ -116,13 +116,21 @@ def out_of_date(lock: str, params: Values) -> str:
     except (YAMLError, LookupError, TypeError, AttributeError):
         return "dvc.lock cannot be read"
     for name, stage in stages.items():
-        for section, values in stage.get("params", {}).get("params.yaml", {}).items():
-            if values != params.get(section):
-                return f"{section} was changed after the run"
+        for key, value in stage.get("params", {}).get("params.yaml", {}).items():
+            if value != value_of(params, key):
+                return f"{key} was changed after the run"
         for dep in stage.get("deps", []):
             if made.get(dep["path"], dep.get("md5")) != dep.get("md5"):
                 return f"{name} was not run with the new {dep['path']}"
     return ""
+
+
+def value_of(params: Values, key: str) -> Any:
+    """Return the value of "section.key"; None where there is none."""
+    value: Any = params
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
 
 
 def _places(top: Path) -> Iterator[Path]:

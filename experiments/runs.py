@@ -23,6 +23,7 @@ from typing import Any
 import pandas as pd
 from ruamel.yaml import YAML
 
+from experiments.finished import value_of
 from pipeline import files, hashes, identity, inputs
 from pipeline.datasets.prepare import PrepareParams
 from pipeline.errors import InputError
@@ -274,17 +275,9 @@ def _of_keys(keys: list[str], values: Values) -> Values:
     """Return the values of keys of dvc.yaml, in which `${section.key}` stands for a value."""
     found: Values = {}
     for key in keys:
-        named = re.sub(r"\$\{(.+?)\}", lambda match: str(_value(values, match[1])), key)
-        found[named] = _value(values, named)
+        named = re.sub(r"\$\{(.+?)\}", lambda match: str(value_of(values, match[1])), key)
+        found[named] = value_of(values, named)
     return found
-
-
-def _value(values: Values, key: str) -> Any:
-    """Return the value of "section.key"; None where there is none, which its stage will refuse."""
-    value: Any = values
-    for name in key.split("."):
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
 
 
 def _stage(name: str) -> Values:

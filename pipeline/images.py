@@ -147,8 +147,7 @@ def inspect(paths: list[str], verify: bool) -> tuple[npt.NDArray[np.int64], list
         verify: whether to decode each; it is read in any case.
 
     Returns:
-        The sizes in bytes, -1 for a picture that is missing; and the sha256 hex digests (None
-        without `verify`).
+        The sizes in bytes and the sha256 hex digests, -1 and None for a picture that is missing.
 
     Raises:
         InputError: pictures cannot be read, or with `verify` are missing or cannot be decoded;

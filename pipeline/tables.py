@@ -32,8 +32,8 @@ class Index:
         splits: N of "train", "val", "test".
         targets: (N, C) int8, 1 observed positive, -1 observed negative, 0 unknown.
         labels: (N, C) bool, the labels that pick the best epoch; False outside "val".
-        sizes: N int64, bytes of each picture's file; -1 where it was not looked at.
-        sha256: N hex digests of each picture's file; None where it was not read.
+        sizes: N int64, bytes of each picture's file; -1 where it was not there.
+        sha256: N hex digests of each picture's file; None where it was not there.
     """
 
     classes: tuple[str, ...]

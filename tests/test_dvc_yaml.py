@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import grimp
+import numpy as np
 import pytest
+from PIL import Image
 from ruamel.yaml import YAML
 
+from pipeline import identity
+from stages.train_teacher import TrainTeacherParams
 from tests.conftest import ROOT, SMALL, edit_params
 
 STAGES = ["prepare", "train_teacher", "score", "pseudo_label", "train_student", "evaluate"]
@@ -27,10 +31,7 @@ def imports() -> grimp.ImportGraph:
     return grimp.build_graph("pipeline", "stages", cache_dir=None)
 
 
-def import_closure(imports: grimp.ImportGraph, module: str) -> set[str]:
-    """Return the files of all modules that importing `module` runs, packages included."""
-    modules = {module, *imports.find_upstream_modules(module)}
-    modules |= {name.rsplit(".", up)[0] for name in modules for up in range(1, name.count(".") + 1)}
+def files_of(modules: list[str]) -> set[str]:
     paths = [Path(*name.split(".")) for name in modules]
     return {
         (path / "__init__.py" if (ROOT / path).is_dir() else path.with_suffix(".py")).as_posix()
@@ -38,33 +39,44 @@ def import_closure(imports: grimp.ImportGraph, module: str) -> set[str]:
     }
 
 
-def test_the_stages_are_the_six_in_order(dvc_yaml: dict[str, Any]) -> None:
-    assert list(dvc_yaml["stages"]) == STAGES
+def test_the_stages_are_the_six_in_order_after_a_look_outside(dvc_yaml: dict[str, Any]) -> None:
+    assert list(dvc_yaml["stages"]) == ["inputs", *STAGES]
+    assert dvc_yaml["stages"]["inputs"]["always_changed"]
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_code_dependencies_of_a_stage_are_exactly_its_imports(
-    stage: str, dvc_yaml: dict[str, Any], imports: grimp.ImportGraph
-) -> None:
-    declared = {path for path in dvc_yaml["stages"][stage]["deps"] if path.endswith(".py")}
-    assert declared == import_closure(imports, f"stages.{stage}")
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_depends_on_the_sections_of_params_that_it_reads(
+def test_the_code_dependencies_of_a_stage_are_the_code_that_results_are_named_by(
     stage: str, dvc_yaml: dict[str, Any]
 ) -> None:
-    # Later generations of students are scored and labelled in train_student.
-    others = {"train_student": ["pseudo_label", "score"]}.get(stage, [])
-    assert dvc_yaml["stages"][stage]["params"] == [stage, *others]
+    declared = {path for path in dvc_yaml["stages"][stage]["deps"] if path.endswith(".py")}
+    assert declared == files_of(identity.modules(f"stages.{stage}"))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_its_section_of_params(stage: str, dvc_yaml: dict[str, Any]) -> None:
+    keys = dvc_yaml["stages"][stage]["params"]
     assert dvc_yaml["stages"][stage]["cmd"] == f"python -m stages.{stage}"
+    if stage != "train_teacher":
+        assert keys == [stage]
+        return
+    # Key by key, for the settings of the losses that are not chosen.
+    assert all(key.startswith("train_teacher.") for key in keys)
+    named = {key.split(".")[1] for key in keys}
+    assert named == set(TrainTeacherParams.model_fields)
+    assert "train_teacher.losses.${train_teacher.loss}" in keys
+
+
+def test_training_depends_on_the_content_of_its_weights_file(dvc_yaml: dict[str, Any]) -> None:
+    for who in ("teacher", "student"):
+        deps = dvc_yaml["stages"][f"train_{who}"]["deps"]
+        assert f"data/inputs/{who}_weights.json" in deps
 
 
 def test_only_evaluate_depends_on_the_truth(dvc_yaml: dict[str, Any]) -> None:
     readers = [
         name
         for name, stage in dvc_yaml["stages"].items()
-        if any("truth" in path for path in stage["deps"])
+        if any("truth" in path for path in stage.get("deps", []))
     ]
     assert readers == ["evaluate"]
 
@@ -91,28 +103,31 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / ".dvc").mkdir()
     shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
     edit_params(folder / "params.yaml", SMALL)
-    identity = ["-c", "user.name=test", "-c", "user.email=test@example.com"]
-    for command in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "start"]):
+    who = ["-c", "user.name=test", "-c", "user.email=test@example.com"]
+    for command in (["init", "-q"], ["add", "-A"], [*who, "commit", "-qm", "start"]):
         subprocess.run(["git", *command], cwd=folder, check=True)
     assert reproduce(folder) == STAGES
     return folder
 
 
-def reproduce(folder: Path) -> list[str]:
-    """Run `dvc repro` and return the stages whose commands were run."""
+def reproduce(folder: Path, root: Path | None = None) -> list[str]:
+    """Run `dvc repro` and return the stages whose commands were run, but `inputs`."""
     # DVC calls `python`; it must be the one that runs the tests.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         [sys.executable, "-m", "dvc", "repro"],
         cwd=folder,
-        env=os.environ | {"PATH": path, "SPML_CACHE": str(folder / ".cache")},
+        env=os.environ
+        | {"PATH": path, "SPML_CACHE": str(folder / ".cache"), "SPML_DATA_ROOT": str(root or "")},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     started = [line for line in done.stdout.splitlines() if line.startswith("Running stage")]
-    return [line.split("'")[1] for line in started]
+    first, *others = [line.split("'")[1] for line in started]
+    assert first == "inputs"
+    return others
 
 
 @pytest.mark.slow
@@ -132,5 +147,46 @@ def test_dvc_reruns_what_a_change_concerns_and_nothing_else(clone: Path) -> None
     edit_params(clone / "params.yaml", {"train_student.fit.lr": 1e-3})
     assert reproduce(clone) == ["train_student", "evaluate"]
 
+    # What is read and changes nothing: of a loss that is not chosen, of a rule that is not.
+    edit_params(clone / "params.yaml", {"train_teacher.losses.em.alpha": 0.3})
+    assert reproduce(clone) == []
+    edit_params(clone / "params.yaml", {"pseudo_label.top_k": 5, "score.batch_size": 512})
+    assert reproduce(clone) == ["score", "pseudo_label"]
+
     (clone / "pipeline" / "imported_by_none.py").write_text("# a comment\n")
     assert reproduce(clone) == []
+
+
+@pytest.mark.slow
+def test_dvc_sees_what_changed_outside_of_the_project(clone: Path, tmp_path: Path) -> None:
+    rng = np.random.RandomState(0)
+    rows = ["image,split,labels"]
+    (tmp_path / "p").mkdir()
+    for number in range(20):
+        noise = rng.randint(0, 256, (8, 8, 3)).astype(np.uint8)
+        Image.fromarray(noise).save(tmp_path / "p" / f"{number}.png")
+        rows.append(f"p/{number}.png,{'train' if number < 14 else 'test'},{'ab'[number % 2]}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    weights = tmp_path / "w.safetensors"
+    shutil.copy(clone / "data" / "teacher" / "model.safetensors", weights)
+    changes = {"prepare.source": "table", "train_teacher.model.weights": "w.safetensors"}
+    edit_params(clone / "params.yaml", changes)
+    assert reproduce(clone, tmp_path) == STAGES
+    assert reproduce(clone, tmp_path) == []
+    os.utime(tmp_path / "labels.csv")
+    (tmp_path / "p" / "0.png").touch()
+    assert reproduce(clone, tmp_path) == [], "the content is the same"
+
+    # Another picture that is as old.
+    picture = tmp_path / "p" / "0.png"
+    before = picture.stat()
+    Image.fromarray(rng.randint(0, 256, (8, 8, 3)).astype(np.uint8)).save(picture)
+    os.utime(picture, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert reproduce(clone, tmp_path)[:2] == ["prepare", "train_teacher"]
+
+    rows[1] = rows[1].replace(",a", ",b")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    assert reproduce(clone, tmp_path)[:2] == ["prepare", "train_teacher"]
+
+    shutil.copy(clone / "data" / "student" / "model.safetensors", weights)
+    assert reproduce(clone, tmp_path)[0] == "train_teacher"

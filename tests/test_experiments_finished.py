@@ -33,8 +33,7 @@ stages:
     cmd: python -m stages.pseudo_label
     params:
       params.yaml:
-        pseudo_label:
-          tau: {tau}
+        pseudo_label.tau: {tau}
     outs:
     - path: data/pseudo_labels.parquet
       md5: {labels_made}
@@ -117,7 +116,7 @@ def test_runs_that_cannot_be_compared_are_left_out_with_the_reason(tmp_path: Pat
     ("text", "reason"),
     [
         (lock(0.4), ""),
-        (lock(0.6), "pseudo_label was changed after the run"),
+        (lock(0.6), "pseudo_label.tau was changed after the run"),
         (
             lock(0.4, labels_made="cc"),
             "train_student was not run with the new data/pseudo_labels.parquet",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+from PIL import Image
 
 from experiments import runs
 from pipeline.errors import InputError
@@ -132,3 +135,83 @@ def wait_for(condition: Any) -> None:
     while not condition():
         assert time.monotonic() < end, "waited for 20 s"
         time.sleep(0.02)
+
+
+@pytest.fixture
+def data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A table with two images in the data root."""
+    root = tmp_path / "root"
+    root.mkdir()
+    write_table(root, "cat")
+    monkeypatch.setenv("SPML_DATA_ROOT", str(root))
+    return root
+
+
+def write_table(root: Path, first: str) -> None:
+    rows = [f"0.png,train,{first}", "1.png,train,dog", "2.png,val,cat dog", "3.png,test,cat dog"]
+    (root / "labels.csv").write_text("\n".join(["image,split,labels", *rows]))
+    for number in range(4):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(root / f"{number}.png")
+
+
+TABLE = {"prepare.source": "table"}
+
+
+def test_other_data_are_another_run(
+    values: dict[str, Any], data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = runs.changed(values, TABLE)
+    folders = [runs.stages(tmp_path / "out", values, ["prepare"])]
+    assert runs.stages(tmp_path / "out", values, ["prepare"]) == folders[0]
+
+    other = tmp_path / "other root"
+    other.mkdir()
+    write_table(other, "dog")
+    monkeypatch.setenv("SPML_DATA_ROOT", str(other))
+    folders.append(runs.stages(tmp_path / "out", values, ["prepare"]))
+
+    Image.new("RGB", (8, 8), (9, 9, 9)).save(other / "0.png")
+    folders.append(runs.stages(tmp_path / "out", values, ["prepare"]))
+    assert len(set(folders)) == 3
+    tables = [pd.read_parquet(folder / "data" / "index.parquet") for folder in folders]
+    assert [table["observed"][0].tolist() for table in tables] == [[0], [1], [1]]
+    assert tables[1]["sha256"][0] != tables[2]["sha256"][0]
+
+
+def test_the_same_data_elsewhere_are_the_same_run(
+    values: dict[str, Any], data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = runs.changed(values, TABLE)
+    folder = runs.stages(tmp_path / "out", values, ["prepare"])
+    monkeypatch.setenv("SPML_DATA_ROOT", str(shutil.copytree(data_root, tmp_path / "copy")))
+    assert runs.stages(tmp_path / "out", values, ["prepare"]) == folder
+
+
+def test_another_weights_file_under_the_same_name_is_another_run(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    weights = tmp_path / "w.safetensors"
+    names = []
+    for content in (b"one", b"two", b"one"):
+        weights.write_bytes(content)
+        changed = runs.changed(values, {"train_teacher.model.weights": str(weights)})
+        names.append(runs.name_of(changed, ["prepare", "train_teacher"]))
+    assert names[0] == names[2] != names[1]
+
+
+def test_what_is_not_in_use_is_in_no_name(values: dict[str, Any]) -> None:
+    def teacher(changes: dict[str, Any]) -> str:
+        return runs.name_of(runs.changed(values, changes), ["prepare", "train_teacher"])
+
+    assert values["train_teacher"]["loss"] == "wan"
+    assert teacher({"train_teacher.losses.em.alpha": 0.7}) == teacher({})
+    assert teacher({"train_teacher.losses.wan.gamma": 0.7}) != teacher({})
+    assert teacher({"pseudo_label.tau": 0.7, "score.flip": True}) == teacher({})
+
+
+def test_a_stage_of_a_run_may_not_be_run_on_a_setting_that_it_refuses(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    wrong = runs.changed(values, {"prepare.source": "tables"})
+    with pytest.raises(InputError, match=r"params\.yaml: prepare\.source = 'tables'"):
+        runs.stages(tmp_path / "out", wrong, ["prepare"])

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
-from pipeline import files, gallery, images, tables
+from pipeline import files, gallery, identity, images, tables
 from pipeline.errors import InputError
 from pipeline.tables import Index
 
@@ -301,10 +302,10 @@ def test_what_was_verified_is_told(root: Path, caplog: pytest.LogCaptureFixture)
     ]
 
 
-def test_files_that_are_not_verified_are_not_read(root: Path) -> None:
+def test_files_that_are_not_verified_are_told_by_their_content_and_not_decoded(root: Path) -> None:
     (root / "a.png").write_bytes(b"not a picture")
     sizes, sha256 = images.inspect(["a.png"], verify=False)
-    assert (sizes.tolist(), sha256) == ([13], [None])
+    assert (sizes.tolist(), sha256) == ([13], [hashlib.sha256(b"not a picture").hexdigest()])
 
 
 def inspect_refusal(root: Path, paths: list[str], verify: bool = True) -> str:
@@ -329,7 +330,7 @@ def test_without_verification_missing_files_are_told_and_have_no_size(
     sizes, sha256 = images.inspect(["a.png", "b.png", "sub/c.png"], verify=False)
     assert caplog.messages == [f"{root}: 2 of 3 pictures are not there: a.png, sub/c.png"]
     assert sizes.tolist() == [-1, len(plain(1)), -1]
-    assert sha256 == [None, None, None]
+    assert sha256 == [None, hashlib.sha256(plain(1)).hexdigest(), None]
 
 
 def test_what_is_there_and_is_no_file_is_refused_without_verification_too(root: Path) -> None:
@@ -574,3 +575,32 @@ def test_pictures_that_do_not_fit_on_the_disk_are_refused_before_they_are_decode
     with pytest.raises(InputError, match="GB are needed to keep 1 pictures of 9000000 x 9000000"):
         gallery.load(index, rows(0), 9_000_000, NO_FILE)
     assert kept(root) == []
+
+
+def test_an_array_is_named_by_the_code_that_decodes(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = index_of_files(root, {"a.png": plain(7)})
+    before = gallery.key(index, rows(0), 8)
+    assert gallery.key(index, rows(0), 8) == before
+    monkeypatch.setattr(identity, "_does", lambda module: f"another {module}")
+    assert gallery.key(index, rows(0), 8) != before
+
+
+def test_whether_pictures_were_verified_makes_no_other_array(root: Path) -> None:
+    pictures = {f"{grey}.png": plain(grey) for grey in (10, 20)}
+    keys = {
+        gallery.key(index_of_files(root, pictures, verify), rows(0, 1), 8)
+        for verify in (True, False)
+    }
+    assert len(keys) == 1
+
+
+def test_a_late_picture_is_told_by_its_content_not_by_its_age(root: Path) -> None:
+    index = index_of(["a.png"], [-1], [None])
+    keys = []
+    for grey in (1, 2, 1):
+        (root / "a.png").write_bytes(plain(grey))
+        os.utime(root / "a.png", (1, 1))
+        keys.append(gallery.key(index, rows(0), 8))
+    assert keys[0] == keys[2] != keys[1]

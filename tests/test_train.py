@@ -11,7 +11,7 @@ import torch
 from ruamel.yaml import YAML
 from torch import nn
 
-from pipeline import features, fit, gallery, models
+from pipeline import features, fit, gallery, identity, models
 from pipeline.errors import InputError
 from pipeline.losses import catalogue
 from pipeline.losses.assume_negative import AN
@@ -25,6 +25,7 @@ from pipeline.metrics import mean_average_precision
 from pipeline.score import choose_device, predict
 from pipeline.tables import Index
 from pipeline.train import train
+from stages.train_teacher import TrainTeacherParams
 from tests.test_fit import (
     CLASSES,
     EMBEDDED,
@@ -103,6 +104,17 @@ def test_features_are_computed_once_and_kept(index: Index, monkeypatch: pytest.M
     with pytest.raises(AssertionError, match="computed again"):
         run(index, make_params(seed=1, mode="linear"))  # other weights of the small network
     assert sorted(Path(".cache/features").iterdir()) == kept
+
+
+def test_features_of_another_normalisation_are_other_features(index: Index) -> None:
+    model = models.build(make_params().model, CLASSES)
+    fabric = choose_device("32")
+    pictures = gallery.load(index, index.rows("val"), SIZE, EMBEDDED)
+    of = [features.load(fabric, model, pictures, "name", 8)]
+    model.mean += 0.25
+    model.spec = replace(model.spec, mean=(0.75, 0.75, 0.75))
+    of.append(features.load(fabric, model, pictures, "name", 8))
+    assert not np.allclose(of[0], of[1])
 
 
 def test_features_are_what_the_head_is_given(index: Index) -> None:
@@ -325,6 +337,59 @@ def test_other_rows_start_anew_and_kept_checkpoints_end_at_once(index: Index) ->
     first.forget()
     other.forget()
     assert checkpoints() == []
+
+
+def checkpoint_of(params: Any, index: Index, make_loss: Any = AN) -> str:
+    """The name under which a training would be kept."""
+    targets = index.targets[index.rows("train")]
+    kept = train("train_teacher", params, index, targets, make_loss, EMBEDDED, keep=True)
+    (checkpoint,) = kept.checkpoints
+    kept.forget()
+    return checkpoint.name
+
+
+def test_a_training_is_named_by_the_content_of_its_weights_file(
+    index: Index, tmp_path: Path
+) -> None:
+    names = []
+    for seed in (0, 1, 0):
+        model = models.build(make_params().model, CLASSES)
+        torch.manual_seed(seed)
+        for parameter in model.net.parameters():
+            nn.init.normal_(parameter, std=0.1)
+        torch.save(model.net.state_dict(), tmp_path / "w.pt")
+        params = make_params(epochs=1, model={"weights": str(tmp_path / "w.pt")})
+        names.append(checkpoint_of(params, index))
+    assert names[0] == names[2] != names[1]
+
+
+def test_a_training_is_named_by_its_code_and_that_of_its_loss_alone(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    does = identity._does
+    names = [checkpoint_of(make_params(epochs=1), index)]
+    for changed in (
+        "pipeline.viewer.page",
+        "pipeline.losses.entropy",
+        "pipeline.fit",
+        AN.__module__,
+    ):
+        monkeypatch.setattr(
+            identity, "_does", lambda name, changed=changed: does(name) + (name == changed) * "!"
+        )
+        names.append(checkpoint_of(make_params(epochs=1), index))
+    assert names[0] == names[1] == names[2]
+    assert len(set(names)) == 3
+
+
+def test_settings_of_losses_that_are_not_chosen_are_in_no_name() -> None:
+    shipped = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())["train_teacher"]
+    first = TrainTeacherParams.model_validate(shipped).in_use()
+    assert shipped["loss"] == "gr"
+    shipped["losses"]["em"]["alpha"] = 0.7
+    assert TrainTeacherParams.model_validate(shipped).in_use() == first
+    shipped["losses"]["gr"]["q2"] = 0.7
+    assert TrainTeacherParams.model_validate(shipped).in_use() != first
 
 
 def test_a_loss_is_told_how_often_each_class_is_there(index: Index) -> None:

@@ -1,0 +1,69 @@
+"""Names of results: another one for what changes them, the same for what does not."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline import identity
+
+MODULE = '''"""A module."""
+
+from {package} import other  # a comment
+
+
+def answer() -> int:
+    """Return the answer."""
+    return other.ANSWER + 1
+'''
+
+
+def name(folder: Path, package: str, module: str) -> str:
+    """The name of a package's code, as a fresh interpreter finds it."""
+    (folder / package).mkdir(parents=True, exist_ok=True)
+    (folder / package / "__init__.py").touch()
+    (folder / package / "module.py").write_text(module.format(package=package))
+    if not (folder / package / "other.py").exists():
+        (folder / package / "other.py").write_text("ANSWER = 41\n")
+    code = f"from pipeline import identity; print(identity.code('{package}.module'))"
+    root = Path(identity.__file__).parent.parent
+    path = {"PYTHONPATH": f"{root}:{folder}", "PATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=path,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def test_code_is_named_by_what_it_does_and_imports(tmp_path: Path) -> None:
+    first = name(tmp_path, "some", MODULE)
+    assert name(tmp_path, "some", MODULE.replace("a comment", "another")) == first
+    assert name(tmp_path, "some", MODULE.replace("Return the answer", "Say it")) == first
+    (tmp_path / "some" / "beside.py").write_text("ANSWER = 44\n")
+    assert name(tmp_path, "some", MODULE) == first, "nothing imports it"
+    assert name(tmp_path, "some", MODULE.replace("+ 1", "+ 2")) != first
+    (tmp_path / "some" / "other.py").write_text("ANSWER = 42\n")
+    assert name(tmp_path, "some", MODULE) != first
+
+
+def test_modules_are_those_that_an_import_runs() -> None:
+    found = identity.modules("pipeline.losses.focal")
+    assert found == [
+        "pipeline", "pipeline.losses", "pipeline.losses.focal", "pipeline.losses.form",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("module", ["pipeline.train", "stages.train_teacher", "pipeline.images"])
+def test_what_only_shows_results_is_no_part_of_a_training(module: str) -> None:
+    shown = ("pipeline.viewer", "pipeline.figures", "pipeline.inspection", "pipeline.report")
+    assert not [name for name in identity.modules(module) if name.startswith(shown)]
+
+
+def test_a_name_follows_every_part() -> None:
+    assert identity.name_of("a", {"b": 1}) == identity.name_of("a", {"b": 1})
+    assert len({identity.name_of(*parts) for parts in (("a",), ("a", None), ("b",), (["a"],))}) == 4
