@@ -17,7 +17,7 @@ from torch import nn
 from pipeline import features, gallery, models, recipe
 from pipeline.arrays import Part, RowNumbers
 from pipeline.augment import AugmentParams
-from pipeline.curves import Epoch
+from pipeline.curves import Epoch, History
 from pipeline.errors import InputError
 from pipeline.fit import Examples, fit, set_up
 from pipeline.losses.form import Loss, Task
@@ -58,7 +58,7 @@ class Trained:
 
     Attributes:
         history: of all phases, numbered through.
-        best: the best epoch of the last phase.
+        best: the best epoch of the last phase, which the model is of.
         checkpoints: while they are there, the same call of `train` ends at once, with the same
             result.
         first: whether this process is the one that writes files; the helper processes of a run
@@ -70,6 +70,11 @@ class Trained:
     best: Epoch
     checkpoints: list[Path]
     first: bool
+
+    @property
+    def curves(self) -> History:
+        """What is written of the training."""
+        return History(self.history, self.best)
 
     def forget(self) -> None:
         """Remove the checkpoints."""
