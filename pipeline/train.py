@@ -189,13 +189,13 @@ def _recipe(params: TrainParams, phase: Phase) -> FitParams:
 def _task(params: TrainParams, phase: Phase, index: Index, targets: np.ndarray) -> Task:
     """Return what the loss of a phase may know."""
     epochs = _recipe(params, phase).epochs
-    val_labels = index.labels[index.rows("val")]
+    complete = index.complete_val_labels
     return Task(
         targets=torch.from_numpy(targets),
         epochs=epochs,
         still_epochs=0 if phase == PHASES[params.mode][-1] else epochs,
-        positives_per_image=float(val_labels.sum(axis=1).mean()),
-        priors=tuple(val_labels.mean(axis=0).tolist()),
+        positives_per_image=None if complete is None else float(complete.sum(axis=1).mean()),
+        priors=None if complete is None else tuple(complete.mean(axis=0).tolist()),
         seed=params.seed,
     )
 

@@ -54,16 +54,17 @@ class Task:
             -1 observed negative; or what else the loss takes.
         epochs: how many there will be, T.
         still_epochs: as many at the start, through which schedules over epochs stand still.
-        positives_per_image: mean number of positives of a picture by the val labels.
-        priors: C shares of pictures that have the class, by the val labels.
+        positives_per_image: mean number of positives of a picture by the val labels; None where
+            these are not complete.
+        priors: C shares of pictures that have the class, by the val labels; None likewise.
         seed: of random numbers that the loss draws.
     """
 
     targets: Tensor
     epochs: int
     still_epochs: int = 0
-    positives_per_image: float = 1.0
-    priors: tuple[float, ...] = ()
+    positives_per_image: float | None = 1.0
+    priors: tuple[float, ...] | None = ()
     seed: int = 0
 
 
