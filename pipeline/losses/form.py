@@ -23,8 +23,9 @@ Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 
-# The papers' code takes log(p + 1e-5) (Cole, Zhou) or log(p + 1e-7) (Chen). Logits need no such
-# guard, so it is 0; a test sets it to theirs and finds their numbers to the last digit.
+# The papers' code takes log(p + 1e-5) (Cole, Zhou) or log(p + 1e-7) (Chen), of logarithms alone:
+# GR's powers of p have none. Logits need no such guard, so it is 0; a test sets it to theirs and
+# finds their numbers to 12 digits.
 EPSILON = 0.0
 
 
