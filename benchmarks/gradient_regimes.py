@@ -74,8 +74,8 @@ PANELS: dict[str, tuple[Curve, ...]] = {
     ),
     "observed positive: focal": (
         Curve("bce", "BCE", GREY, (-9.3, -0.95), 1),
-        Curve("focal", "Focal", BLUE, (-6.8, -0.2), 1, tip=-0.1),
-        Curve("asl", "ASL", GREEN, (-6.8, -0.45), 1, tip=-0.25),
+        Curve("focal", "Focal", BLUE, (-6.8, -0.2), 1, tip=0.4),
+        Curve("asl", "ASL", GREEN, (-6.8, -0.45), 1, tip=-1.5),
         Curve("hill splc", "Hill, SPLC", RED, (1.1, -0.62), 1),
     ),
     "unknown: a negative, more or less": (
@@ -87,7 +87,7 @@ PANELS: dict[str, tuple[Curve, ...]] = {
     ),
     "unknown: focal": (
         Curve("focal", "Focal", BLUE, (-2.9, 0.9)),
-        Curve("asl", "ASL", GREEN, (4.0, 0.56)),
+        Curve("asl", "ASL", GREEN, (4.6, 0.27)),
         Curve("hill", "Hill", RED, (-3.6, 0.17)),
         Curve("splc", "SPLC, p > 0.6", PURPLE, (-6.0, -0.16)),
     ),

@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 
 from pipeline import tables
 from pipeline.arrays import BoolMatrix
+from pipeline.errors import InputError
 from pipeline.figures.canvas import canvas
 from pipeline.metrics import pseudo_label_quality
 from pipeline.pseudo_labels import PseudoLabelParams, pseudo_labels
@@ -77,7 +78,9 @@ class Run:
 
     def labels(self, settings: dict[str, Any]) -> PseudoLabels:
         """Return the pseudo-labels of some settings; top_k is that of the val labels."""
-        val = self.index.labels[self.index.rows("val")]
+        val = self.index.complete_val_labels
+        if val is None:
+            raise InputError(f"{self.name}: prepare.val_labels = 'observed': should be clean")
         top_k = max(int(np.ceil(val.sum(axis=1).mean())), 1)
         params = PseudoLabelParams.model_validate(PLAIN | {"top_k": top_k} | settings)
         return pseudo_labels(params, self.index, self.scores, self.val_scores)

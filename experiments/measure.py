@@ -31,7 +31,7 @@ def main() -> None:
     if not fabric.is_global_zero:
         return
     metrics = {
-        "teacher.val_mAP": round(max(curves.read(REPORTS / "train_teacher")["val_mAP"]), 4),
+        "teacher.val_mAP": round(curves.read(REPORTS / "train_teacher").best.val_mAP, 4),
         "teacher.mAP": round(mean_average_precision(truth.of(index, "test"), probs), 4),
     }
     with files.replacing(REPORTS / "measure") as folder:

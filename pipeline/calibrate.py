@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline import priors
 from pipeline.arrays import BoolMatrix, Probs, Targets
-from pipeline.errors import InputError
+from pipeline.errors import InputError, incomplete_val
 from pipeline.priors import Vector
 
 Calibration = Literal["none", "affine", "elkan_noto", "isotonic", "prior"]
@@ -26,14 +26,14 @@ class Evidence:
     Attributes:
         probs: (N, C) the teacher's scores of the training pictures.
         targets: (N, C) what the annotator saw of them.
-        val_labels: (M, C) the labels of the val pictures.
+        val_labels: (M, C) the complete labels of the val pictures; None where some are unknown.
         val_probs: (M, C) the teacher's scores of these; None where nothing needs them.
         prior: where class priors come from.
     """
 
     probs: Probs
     targets: Targets
-    val_labels: BoolMatrix
+    val_labels: BoolMatrix | None
     val_probs: Probs | None
     prior: PriorSource
 
@@ -106,8 +106,15 @@ def isotonic(evidence: Evidence) -> Calibrated:
     together make.
 
     Raises:
-        InputError: a class needs that map, and no val label is positive, or none negative.
+        InputError: the labels of val are not complete; or a class needs that map, and no val
+            label is positive, or none negative.
     """
+    if evidence.val_labels is None:
+        raise incomplete_val(
+            "pseudo_label.calibrate",
+            "'isotonic'",
+            "another, such as prior with pseudo_label.prior best_bin",
+        )
     from sklearn.isotonic import IsotonicRegression
 
     assert evidence.val_probs is not None, "isotonic regression needs the scores of val"
@@ -143,6 +150,9 @@ def prior(evidence: Evidence) -> Calibrated:
     tau = .5 takes the prior times N pictures, rounded, if no scores are equal.
 
     The prior is never below the share of observed positives. Where it is 0, so is q.
+
+    Raises:
+        InputError: the prior is that of val, whose labels are not complete; or as of `best_bin`.
     """
     probs, observed = evidence.probs, evidence.targets == 1
     found = np.maximum(PRIORS[evidence.prior](evidence), observed.mean(axis=0))
@@ -157,8 +167,15 @@ def prior(evidence: Evidence) -> Calibrated:
     return Calibrated(q, {"priors": found.tolist()})
 
 
+def _prior_of_val(evidence: Evidence) -> Vector:
+    if evidence.val_labels is None:
+        raise incomplete_val("pseudo_label.prior", "'val'", "best_bin")
+    share: Vector = evidence.val_labels.mean(axis=0)
+    return share
+
+
 PRIORS: dict[PriorSource, Callable[[Evidence], Vector]] = {
-    "val": lambda evidence: evidence.val_labels.mean(axis=0),
+    "val": _prior_of_val,
     "best_bin": lambda evidence: priors.best_bin(evidence.targets, evidence.probs),
 }
 CALIBRATIONS: dict[Calibration, Callable[[Evidence], Calibrated]] = {

@@ -9,6 +9,14 @@ class InputError(Exception):
     """
 
 
+def incomplete_val(key: str, value: str, instead: str) -> InputError:
+    """Return the error of a key that needs the complete labels of val, where they are not there."""
+    return InputError(
+        f"{key} = {value}: counts the positives of the val pictures, of which only some are known "
+        f"(prepare.val_labels is observed); should be {instead}"
+    )
+
+
 def some(names: list[str], limit: int = 10) -> str:
     """List names in one line, at most `limit` of them, with the count of the rest."""
     shown = ", ".join(names[:limit])

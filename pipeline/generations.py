@@ -112,9 +112,9 @@ def write(models: Path, histories: Path, made: list[Generation], classes: tuple[
                 folder / f"generation-{number}.parquet", generation.pseudo, classes
             )
     with files.replacing(histories) as folder:
-        curves.write(folder, last.trained.history)
+        curves.write(folder, last.trained.curves)
         for number, generation in enumerate(before, start=1):
-            curves.write(folder / f"generation-{number}", generation.trained.history)
+            curves.write(folder / f"generation-{number}", generation.trained.curves)
         files.write_csv(folder / "generations.csv", _table(made))
     for generation in made:
         generation.trained.forget()

@@ -110,13 +110,13 @@ def pseudo_labels(
 
     Raises:
         InputError: not a single label comes out, so there would be nothing to learn; or there
-            is nothing that the calibration could learn from.
+            is nothing that the calibration could learn from, such as complete labels of val.
     """
     targets = index.targets[index.rows("train")]
     evidence = Evidence(
         probs=scores.probs,
         targets=targets,
-        val_labels=index.labels[index.rows("val")],
+        val_labels=index.complete_val_labels,
         val_probs=None if val_scores is None else val_scores.probs,
         prior=params.prior,
     )

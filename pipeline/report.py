@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from pipeline import files, gallery
 from pipeline.arrays import BoolMatrix, Probs
+from pipeline.curves import History
 from pipeline.evaluate import Evaluation
 from pipeline.figures import run
 from pipeline.tables import Index, PseudoLabels
@@ -41,7 +42,7 @@ def write(
     known: npt.NDArray[np.bool_],
     probs: Probs,
     pseudo: PseudoLabels,
-    histories: dict[str, dict[str, list[float]]],
+    histories: dict[str, History],
     embedded: Path,
     generations: dict[str, list[object]],
 ) -> None:
@@ -55,7 +56,7 @@ def write(
         known: (N_train,) of which training pictures these are known.
         probs: (N_train, C) the teacher's scores.
         pseudo: the pseudo-labels.
-        histories: the curves of "teacher" and "student".
+        histories: of "teacher" and "student".
         embedded: images.parquet, for pictures that have no file.
         generations: the columns of a table of the generations of students.
     """

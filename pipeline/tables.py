@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ NUMBERS = pa.list_(pa.int64())
 FLOATS = pa.list_(pa.float32())
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
+ValLabels = Literal["clean", "observed"]
+
 
 @dataclass(frozen=True)
 class Index:
@@ -34,6 +37,7 @@ class Index:
         labels: (N, C) bool, the labels that pick the best epoch; False outside "val".
         sizes: N int64, bytes of each picture's file; -1 where it was not there.
         sha256: N hex digests of each picture's file; None where it was not there.
+        val_labels: whether `labels` are complete, or what the annotator saw.
     """
 
     classes: tuple[str, ...]
@@ -44,6 +48,19 @@ class Index:
     labels: BoolMatrix
     sizes: npt.NDArray[np.int64]
     sha256: list[str | None]
+    val_labels: ValLabels = "clean"
+
+    @property
+    def complete_val_labels(self) -> BoolMatrix | None:
+        """The labels of the val pictures, (N_val, C), for what counts them.
+
+        None where an annotator saw some of them and others are unknown.
+        """
+        val = self.rows("val")
+        if self.val_labels == "observed" and (self.targets[val] == 0).any():
+            return None
+        labels: BoolMatrix = self.labels[val]
+        return labels
 
     def rows(self, split: str) -> RowNumbers:
         """Return the row numbers of a split, ascending."""
@@ -168,7 +185,7 @@ def write_index(path: Path, index: Index) -> None:
         "size": pa.array(index.sizes, pa.int64(), mask=index.sizes < 0),
         "sha256": pa.array(index.sha256, pa.string()),
     }
-    parquet.write(path, columns, index.classes)
+    parquet.write(path, columns, index.classes, {"spml.val_labels": index.val_labels})
 
 
 def write_truth(path: Path, truth: Truth, classes: tuple[str, ...]) -> None:
@@ -242,6 +259,12 @@ def read_index(path: Path) -> Index:
     }  # fmt: skip
     table, classes = parquet.read(path, columns, "prepare")
     n_classes = len(classes)
+    val_labels = table.schema.metadata.get(b"spml.val_labels", b"").decode(errors="replace")
+    if val_labels not in get_args(ValLabels):
+        raise InputError(
+            f"{path}: metadata 'spml.val_labels' = {val_labels!r}: should be clean or observed; "
+            f"run the stage prepare again"
+        )
     observed = to_matrix(path, table["observed"], n_classes)
     negatives = to_matrix(path, table["observed_negatives"], n_classes)
     return Index(
@@ -253,6 +276,7 @@ def read_index(path: Path) -> Index:
         labels=to_matrix(path, table["labels"], n_classes),
         sizes=pc.fill_null(table["size"], -1).to_numpy(),
         sha256=table["sha256"].to_pylist(),
+        val_labels=cast("ValLabels", val_labels),
     )
 
 

@@ -114,6 +114,6 @@ def write(models: Path, histories: Path, made: dict[str, Trained]) -> None:
             model_file.save(folder / f"{name}.safetensors", trained.model)
     with files.replacing(histories) as folder:
         for number, (name, trained) in enumerate(made.items()):
-            curves.write(folder / name if number else folder, trained.history)
+            curves.write(folder / name if number else folder, trained.curves)
     for trained in made.values():
         trained.forget()

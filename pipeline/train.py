@@ -17,7 +17,7 @@ from torch import nn
 from pipeline import features, files, gallery, identity, models, recipe
 from pipeline.arrays import Part, RowNumbers
 from pipeline.augment import AugmentParams
-from pipeline.curves import Epoch
+from pipeline.curves import Epoch, History
 from pipeline.errors import InputError
 from pipeline.fit import Examples, fit, set_up
 from pipeline.losses.form import Loss, Task
@@ -58,7 +58,7 @@ class Trained:
 
     Attributes:
         history: of all phases, numbered through.
-        best: the best epoch of the last phase.
+        best: the best epoch of the last phase, which the model is of.
         checkpoints: while they are there, the same call of `train` ends at once, with the same
             result.
         first: whether this process is the one that writes files; the helper processes of a run
@@ -70,6 +70,11 @@ class Trained:
     best: Epoch
     checkpoints: list[Path]
     first: bool
+
+    @property
+    def curves(self) -> History:
+        """What is written of the training."""
+        return History(self.history, self.best)
 
     def forget(self) -> None:
         """Remove the checkpoints."""
@@ -185,13 +190,13 @@ def _recipe(params: TrainParams, phase: Phase) -> FitParams:
 def _task(params: TrainParams, phase: Phase, index: Index, targets: np.ndarray) -> Task:
     """Return what the loss of a phase may know."""
     epochs = _recipe(params, phase).epochs
-    val_labels = index.labels[index.rows("val")]
+    complete = index.complete_val_labels
     return Task(
         targets=torch.from_numpy(targets),
         epochs=epochs,
         still_epochs=0 if phase == PHASES[params.mode][-1] else epochs,
-        positives_per_image=float(val_labels.sum(axis=1).mean()),
-        priors=tuple(val_labels.mean(axis=0).tolist()),
+        positives_per_image=None if complete is None else float(complete.sum(axis=1).mean()),
+        priors=None if complete is None else tuple(complete.mean(axis=0).tolist()),
         seed=params.seed,
     )
 

@@ -34,7 +34,7 @@ def main() -> None:
     test = truth.of(index, "test")
     train, known = truth.known_of(index, "train")
     histories = {name: curves.read(REPORTS / f"train_{name}") for name in ("teacher", "student")}
-    best = {name: max(history["val_mAP"]) for name, history in histories.items()}
+    best = {name: history.best.val_mAP for name, history in histories.items()}
     models = {name: DATA / name / "model.safetensors" for name in histories}
     # Generations of students but the last, which is data/student/model.safetensors.
     earlier = len(list((DATA / "student").glob("generation-*.safetensors")))
@@ -42,7 +42,7 @@ def main() -> None:
     for number in range(1, earlier + 1):
         name = f"generation-{number}"
         models[name] = DATA / "student" / f"{name}.safetensors"
-        best[name] = max(curves.read(REPORTS / "train_student" / name)["val_mAP"])
+        best[name] = curves.read(REPORTS / "train_student" / name).best.val_mAP
         path = DATA / "student" / f"generation-{number + 1}.parquet"
         learned.append(tables.read_pseudo_labels(path, index.classes))
         tables.check_same_images(path, learned[-1].image_ids, ids)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.curves import Epoch, History
 from pipeline.figures import canvas, run
 
 HOSTILE = (
@@ -38,12 +39,14 @@ def has_colour(pixels: np.ndarray, colour: str) -> bool:
     return bool((np.abs(pixels.astype(int) - rgb).max(axis=2) < 12).any())
 
 
-def histories(n_epochs: int) -> dict[str, dict[str, list[float]]]:
+def histories(n_epochs: int, kept: int = 1) -> dict[str, History]:
     rising = np.linspace(40, 80, n_epochs).tolist()
-    return {
-        "teacher": {"val_mAP": rising[::-1], "loss": rising[::-1]},
-        "student": {"val_mAP": rising, "loss": rising[::-1]},
-    }
+    numbers = range(1, n_epochs + 1)
+    teacher = [
+        Epoch(n, 81 - value, 0.1, 120 - value) for n, value in zip(numbers, rising, strict=True)
+    ]
+    student = [Epoch(n, 81 - value, 0.1, value) for n, value in zip(numbers, rising, strict=True)]
+    return {"teacher": History(teacher, teacher[0]), "student": History(student, student[kept - 1])}
 
 
 def aps(n_classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -77,6 +80,21 @@ def test_curves_show_both_models(n_epochs: int, tmp_path: Path) -> None:
     rest = pixels[: int(pixels.shape[0] * 0.8), pixels.shape[1] // 3 :]
     assert has_colour(rest, canvas.TEACHER)
     assert has_colour(rest, canvas.STUDENT)
+
+
+def test_the_epoch_that_was_kept_is_marked_though_it_may_not_be_the_highest(
+    tmp_path: Path,
+) -> None:
+    marked = []
+    for kept in (1, 60):
+        run.curves(tmp_path / "a.png", histories(60, kept))
+        pixels = drawn(tmp_path / "a.png")
+        left = pixels[: int(pixels.shape[0] * 0.8), : pixels.shape[1] // 3]
+        rgb = np.array([int(canvas.STUDENT[i : i + 2], 16) for i in (1, 3, 5)])
+        # The mark is a disc, higher than the line is where it rises.
+        high = (np.abs(left.astype(int) - rgb).max(axis=2) < 12).sum(axis=0)
+        marked.append(int(high.argmax()))
+    assert marked[0] < marked[1] - 200
 
 
 # --- average precision -----------------------------------------------------------------

@@ -159,6 +159,48 @@ def test_every_loss_has_an_example_by_hand() -> None:
     assert {case.split()[0] for case in BY_HAND} | {"epr", "role"} == set(NAMES)
 
 
+def asl_gradient(logit: float, target: int, focusing_gradient: bool) -> tuple[float, float]:
+    """Return the value and the gradient of ASL's term of one entry, as it is shipped otherwise."""
+    its = SHIPPED["asl"] | {"focusing_gradient": focusing_gradient}
+    params = LossParams.model_validate({"loss": "asl", "losses": {"asl": its}})
+    targets = torch.tensor([[target]])
+    loss = catalogue.build(params, Task(targets, EPOCHS))
+    value, gradient = value_and_gradient(loss, torch.tensor([[logit]]), targets)
+    return value.item(), gradient.item()
+
+
+@pytest.mark.parametrize(("focusing_gradient", "expected"), [(False, 0.133), (True, 0.417)])
+@pytest.mark.parametrize("target", [0, -1])
+def test_asl_at_logit_1_has_the_authors_gradient_unless_it_flows_through_the_weight(
+    target: int, focusing_gradient: bool, expected: float
+) -> None:
+    # p = .731, m = p - .05 = .681: m^4 * p q / (1 - m), and with the weight's own part
+    # m^4 * p q / (1 - m) - 4 m^3 * p q * log(1 - m)
+    p = 1 / (1 + math.exp(-1))
+    q, m = 1 - p, p - 0.05
+    by_hand = m**4 * p * q / (1 - m)
+    if focusing_gradient:
+        by_hand -= 4 * m**3 * p * q * math.log(1 - m)
+    value, gradient = asl_gradient(1.0, target, focusing_gradient)
+    assert gradient == pytest.approx(by_hand, rel=1e-5)
+    assert gradient == pytest.approx(expected, abs=5e-4)
+    assert value == pytest.approx(-(m**4) * math.log(1 - m), rel=1e-5)
+
+
+@pytest.mark.parametrize("focusing_gradient", [False, True])
+def test_asl_of_a_positive_has_the_gradient_by_hand(focusing_gradient: bool) -> None:
+    p = 1 / (1 + math.exp(-1))
+    q = 1 - p
+    by_hand = -q * q + (p * q * math.log(p) if focusing_gradient else 0)
+    value, gradient = asl_gradient(1.0, 1, focusing_gradient)
+    assert gradient == pytest.approx(by_hand, rel=1e-5)
+    assert value == pytest.approx(-q * math.log(p), rel=1e-5)
+
+
+def test_asl_is_shipped_with_the_gradient_of_the_authors_default() -> None:
+    assert SHIPPED["asl"]["focusing_gradient"] is False
+
+
 @every_loss
 def test_observed_negatives_cost_what_is_said(name: str) -> None:
     logits, targets = torch.tensor([[-2.0, 1.0, 3.0]]), torch.full((1, 3), -1)

@@ -39,7 +39,7 @@ SETTINGS = {
     "entmin": ["alpha"],
     "em_apl": ["alpha", "beta", "theta", "warmup_epochs"],
     "focal": ["gamma"],
-    "asl": ["gamma_pos", "gamma_neg", "margin"],
+    "asl": ["gamma_pos", "gamma_neg", "margin", "focusing_gradient"],
     "hill": ["lambda", "margin", "gamma"],
     "splc": ["tau", "margin", "gamma"],
     "ll_r": ["delta"],

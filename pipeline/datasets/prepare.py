@@ -30,7 +30,7 @@ from pipeline.datasets.table import TableParams
 from pipeline.errors import InputError, some
 from pipeline.observe import BIASED, ObserveParams, observe, split_off_val, weights_of_classes
 from pipeline.params import Params
-from pipeline.tables import Index, Truth
+from pipeline.tables import Index, Truth, ValLabels
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class PrepareParams(Params):
     seed: int = Field(ge=0, lt=2**32)
     classes: Annotated[list[str], Field(min_length=2)] | None
     val_fraction: float = Field(gt=0, lt=1)
-    val_labels: Literal["clean", "observed"]
+    val_labels: ValLabels
     observe: ObserveParams
     verify_pictures: bool
     digits: DigitsParams
@@ -106,7 +106,9 @@ def prepare(params: PrepareParams) -> Prepared:
             images.verify(image_ids, pictures, params.source)
         sizes, sha256 = images.fingerprints(pictures)
     labels = (truth if params.val_labels == "clean" else targets == 1) & (splits == "val")[:, None]
-    index = Index(rows.classes, image_ids, paths, splits, targets, labels, sizes, sha256)
+    index = Index(
+        rows.classes, image_ids, paths, splits, targets, labels, sizes, sha256, params.val_labels
+    )
     told = known & (splits != "val")
     truth_ids = [name for name, keep in zip(image_ids, told, strict=True) if keep]
     _tell(index, truth, known)

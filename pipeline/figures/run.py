@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.arrays import BoolMatrix, Pictures, Probs
+from pipeline.curves import History
 from pipeline.figures.canvas import (
     ADDED,
     MISSED,
@@ -24,28 +25,28 @@ from pipeline.figures.canvas import (
 MOST_CLASSES = 40
 
 
-def curves(path: Path, histories: dict[str, dict[str, list[float]]]) -> None:
-    """Draw val mAP and training loss by epoch.
+def curves(path: Path, histories: dict[str, History]) -> None:
+    """Draw val mAP and training loss by epoch, and mark the epoch that was kept.
 
     Args:
         path: the PNG to write.
-        histories: for "teacher" and "student" the curves "val_mAP" and "loss".
+        histories: of "teacher" and "student".
     """
     colours = {"teacher": TEACHER, "student": STUDENT}
     with canvas(path, width=11, height=4) as figure:
         axes = figure.subplots(1, 3)
         for name, history in histories.items():
-            epochs = np.arange(1, len(history["val_mAP"]) + 1)
-            best = int(np.argmax(history["val_mAP"]))
-            value = history["val_mAP"][best]
-            label = f"{name}, best val mAP {value:.1f} % (epoch {best + 1})"
-            axes[0].plot(epochs, history["val_mAP"], color=colours[name], label=label)
-            axes[0].plot(epochs[best], value, "o", color=colours[name])
+            epochs, best = [epoch.epoch for epoch in history.epochs], history.best
+            values = [epoch.val_mAP for epoch in history.epochs]
+            label = f"{name}, kept at epoch {best.epoch}: val mAP {best.val_mAP:.1f} %"
+            axes[0].plot(epochs, values, color=colours[name], label=label)
+            axes[0].plot(best.epoch, best.val_mAP, "o", color=colours[name])
         axes[0].set(xlabel="epoch", ylabel="val mAP (%)", title="mean average precision")
         figure.legend(loc="outside lower center", ncols=2)
         for axis, (name, history) in zip(axes[1:], histories.items(), strict=True):
-            epochs = np.arange(1, len(history["loss"]) + 1)
-            axis.plot(epochs, history["loss"], ".-", color=colours[name])
+            epochs = [epoch.epoch for epoch in history.epochs]
+            losses = [epoch.loss for epoch in history.epochs]
+            axis.plot(epochs, losses, ".-", color=colours[name])
             axis.set(xlabel="epoch", ylabel="training loss", title=f"loss of the {name}")
         for axis in axes:
             axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from pipeline.errors import incomplete_val
 from pipeline.losses.assume_negative import BCE
 from pipeline.losses.form import Loss, Positive, Task, Weight, minus_log_not_p, minus_log_p
 
@@ -17,11 +18,19 @@ class EPR(BCE):
             val labels.
 
     Source: Cole et al. 2021.
+
+    Raises:
+        InputError: it is null, and the val labels are not complete.
     """
 
     def __init__(self, task: Task, expected_positives: Positive | None):
         super().__init__(task)
-        self.expected = expected_positives or task.positives_per_image
+        expected = expected_positives or task.positives_per_image
+        if expected is None:
+            name = type(self).__name__.lower()
+            key = f"train_teacher.losses.{name}.expected_positives"
+            raise incomplete_val(key, "null", "a number > 0")
+        self.expected = expected
 
     def forward(self, logits: Tensor, targets: Tensor, rows: Tensor) -> Tensor:
         """Return the mean of the terms and the regularisation."""

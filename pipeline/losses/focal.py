@@ -49,7 +49,14 @@ class ASL(Focal):
 
     The term of a negative is pm^gamma_neg * -log(1 - pm) with pm = max(p - margin, 0).
 
-    Source: Ridnik et al. 2021.
+    Settings:
+        gamma_pos, gamma_neg: the exponents of the weights, of positives and of the rest.
+        margin: below this probability a negative counts nothing.
+        focusing_gradient: whether the gradient flows through the weights (1 - p)^gamma_pos and
+            pm^gamma_neg, too, as in focal; in the authors' code they are held still by default
+            (disable_torch_grad_focal_loss). The value is the same.
+
+    Source: Ridnik et al. 2021, and the authors' code.
     """
 
     def __init__(
@@ -58,9 +65,19 @@ class ASL(Focal):
         gamma_pos: Weight,
         gamma_neg: Annotated[float, Field(ge=1)],
         margin: Annotated[float, Field(ge=0, lt=1)],
+        focusing_gradient: bool,
     ):
         super().__init__(task, gamma_pos)
         self.gamma_neg, self.margin = gamma_neg, margin
+        self.focusing_gradient = focusing_gradient
+
+    def focusing(self, weight: Tensor) -> Tensor:
+        """Return the weight, with its gradient or without."""
+        return weight if self.focusing_gradient else weight.detach()
+
+    def l1(self, logits: Tensor) -> Tensor:
+        """Return (1 - p)^gamma_pos * -log p."""
+        return self.focusing(power_p(-logits, self.gamma)) * minus_log_p(logits)
 
     def l3(self, logits: Tensor) -> Tensor:
         """Return pm^gamma_neg * -log(1 - pm)."""
@@ -69,7 +86,7 @@ class ASL(Focal):
             minus_log_not_pm = -torch.log((torch.sigmoid(-logits) + self.margin).clamp(max=1))
         else:
             minus_log_not_pm = minus_log_not_p(logits)
-        return pm**self.gamma_neg * minus_log_not_pm
+        return self.focusing(pm**self.gamma_neg) * minus_log_not_pm
 
 
 class Hill(Focal):

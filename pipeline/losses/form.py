@@ -23,8 +23,9 @@ Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 
-# The papers' code takes log(p + 1e-5) (Cole, Zhou) or log(p + 1e-7) (Chen). Logits need no such
-# guard, so it is 0; a test sets it to theirs and finds their numbers to the last digit.
+# The papers' code takes log(p + 1e-5) (Cole, Zhou) or log(p + 1e-7) (Chen), of logarithms alone:
+# GR's powers of p have none. Logits need no such guard, so it is 0; a test sets it to theirs and
+# finds their numbers to 12 digits.
 EPSILON = 0.0
 
 
@@ -54,16 +55,17 @@ class Task:
             -1 observed negative; or what else the loss takes.
         epochs: how many there will be, T.
         still_epochs: as many at the start, through which schedules over epochs stand still.
-        positives_per_image: mean number of positives of a picture by the val labels.
-        priors: C shares of pictures that have the class, by the val labels.
+        positives_per_image: mean number of positives of a picture by the val labels; None where
+            these are not complete.
+        priors: C shares of pictures that have the class, by the val labels; None likewise.
         seed: of random numbers that the loss draws.
     """
 
     targets: Tensor
     epochs: int
     still_epochs: int = 0
-    positives_per_image: float = 1.0
-    priors: tuple[float, ...] = ()
+    positives_per_image: float | None = 1.0
+    priors: tuple[float, ...] | None = ()
     seed: int = 0
 
 

@@ -5,8 +5,9 @@ from typing import Annotated
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn.functional import softplus
 
-from pipeline.losses.form import Form, Loss, Positive, Task, minus_log_not_p, minus_log_p
+from pipeline.losses.form import Form, Loss, Positive, Task
 
 # At the start and at the end of the training.
 Moving = Annotated[list[float], Field(min_length=2, max_length=2)]
@@ -59,11 +60,11 @@ class GR(Form):
 
     def l2(self, logits: Tensor) -> Tensor:
         """Return (1 - p^q2) / q2."""
-        return -torch.expm1(-self.q2 * minus_log_p(logits)) / self.q2
+        return -torch.expm1(-self.q2 * softplus(-logits)) / self.q2
 
     def l3(self, logits: Tensor) -> Tensor:
         """Return (1 - (1 - p)^q3) / q3."""
-        return -torch.expm1(-self.q3 * minus_log_not_p(logits)) / self.q3
+        return -torch.expm1(-self.q3 * softplus(logits)) / self.q3
 
 
 LOSSES: dict[str, type[Loss]] = {"gr": GR}

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from pipeline.errors import incomplete_val
 from pipeline.losses.form import Task
 from pipeline.losses.student import FullSupervision
 
@@ -26,12 +27,17 @@ class PriorMatching(FullSupervision):
     Source: Tanaka et al. 2018, Joint Optimization Framework for Learning with Noisy Labels,
     the regularisation by class priors, here of each class by itself since several may be
     there. Cole et al. 2021 (EPR) ask the same of the number of positives alone.
+
+    Raises:
+        InputError: the val labels are not complete.
     """
 
     priors: Tensor
 
     def __init__(self, task: Task, weight: float):
         super().__init__(task)
+        if task.priors is None:
+            raise incomplete_val("train_student.prior_weight", repr(weight), "0")
         self.weight = weight
         self.register_buffer("priors", torch.tensor(task.priors), persistent=False)
 

@@ -1,0 +1,72 @@
+"""The val mAP that is reported is that of the model that was kept, wherever it is reported."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from experiments import measure
+from pipeline import model_file, tables
+from pipeline.metrics import mean_average_precision
+from pipeline.score import choose_device
+from pipeline.score_split import score_split
+from tests.conftest import RunStage, SetParams
+
+# The second phase is so short and its learning rate so high that it undoes the first.
+TWO_PHASES = {
+    "mode": "linear_init", "linear.epochs": 4, "linear.lr": 3e-2, "fit.epochs": 1,
+    "fit.lr": 5.0, "fit.schedule": "constant",
+}  # fmt: skip
+
+
+def val_maps(folder: Path) -> list[float]:
+    """The val mAP of every epoch, as DVCLive wrote it."""
+    return pd.read_csv(folder / "plots/metrics/val_mAP.tsv", sep="\t")["val_mAP"].tolist()
+
+
+def test_after_two_phases_every_report_is_of_the_model_that_was_kept(
+    workplace: Path, set_params: SetParams, run_stage: RunStage
+) -> None:
+    sections = ("train_teacher", "train_student")
+    set_params({f"{name}.{key}": value for name in sections for key, value in TWO_PHASES.items()})
+    set_params({
+        "train_teacher.members": 2, "train_student.generations": 2,
+        "prepare.observe.num_pos": "all", "prepare.observe.num_neg": "all",
+    })  # fmt: skip
+    stages = ("prepare", "train_teacher", "score", "pseudo_label", "train_student", "evaluate")
+    output = {stage: run_stage(stage).output for stage in stages}
+    assert CliRunner().invoke(measure.main, []).exit_code == 0
+
+    index = tables.read_index(Path("data/index.parquet"))
+    val, fabric = index.labels[index.rows("val")], choose_device("32")
+    reports = {
+        "teacher/model": "train_teacher", "teacher/member-2": "train_teacher/member-2",
+        "student/model": "train_student",
+        "student/generation-1": "train_student/generation-1",
+    }  # fmt: skip
+    kept = {}
+    for name, report in reports.items():
+        model = model_file.load(Path("data") / f"{name}.safetensors")
+        probs = score_split(fabric, model, index, "val", Path("data/images.parquet"), 256)
+        kept[name] = mean_average_precision(val, probs)
+        folder = Path("reports") / report
+        found = json.loads((folder / "metrics.json").read_text())
+        assert max(val_maps(folder)) > kept[name] + 0.5, "the first phase was to be the better"
+        assert found["best_val_mAP"] == pytest.approx(kept[name], abs=1e-4)
+        assert found["best_epoch"] == 5
+        assert val_maps(folder)[4] == found["best_val_mAP"]
+
+    metrics = json.loads(Path("reports/evaluate/metrics.json").read_text())
+    for name in ("teacher", "student"):
+        assert metrics[f"{name}.val_mAP"] == pytest.approx(kept[f"{name}/model"], abs=1e-3)
+        said = f"best epoch 5, val mAP {kept[f'{name}/model']:.2f}"
+        assert said in output[f"train_{name}"]
+    measured = json.loads(Path("reports/measure/metrics.json").read_text())
+    assert measured["teacher.val_mAP"] == metrics["teacher.val_mAP"]
+    for folder in ("evaluate", "train_student"):
+        table = pd.read_csv(Path("reports") / folder / "generations.csv")
+        expected = [kept["student/generation-1"], kept["student/model"]]
+        np.testing.assert_allclose(table["val_mAP"], expected, atol=1e-3)
