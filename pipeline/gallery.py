@@ -119,7 +119,7 @@ def _for_each(index: Index, rows: RowNumbers, source: Path, use: Use) -> None:
         try:
             data = (source / str(name)).read_bytes() if has_file else encoded[position]
             if _changed(index, row, data):
-                return f"{name} (has changed since prepare: run it again, `dvc repro -f prepare`)"
+                return f"{name} (has changed since prepare: run `dvc repro`)"
             picture = images.decode(data)
         except FileNotFoundError:
             return f"{name} (no such file)"

@@ -24,13 +24,14 @@ TICK = 2 * 10**9
 Stamp = list[int]
 
 
-def of(paths: Sequence[Path]) -> list[str | None]:
+def of(paths: Sequence[str | Path]) -> list[str | None]:
     """Return the SHA-256 hex digest of each file; None where there is none.
 
     Raises:
         OSError: a file cannot be read.
     """
-    names = [os.path.abspath(path) for path in paths]  # noqa: PTH100  links stay as they are
+    # Strings: Path would take most of the time. Links stay as they are.
+    names = [os.path.join(os.getcwd(), path) for path in paths]  # noqa: PTH109, PTH118
     place = _place(names)
     known = _read(place)
     stamps: dict[str, Stamp] = {}
@@ -70,7 +71,7 @@ def _is(known: tuple[Stamp, str] | None, stamp: Stamp) -> bool:
 
 def _place(names: list[str]) -> Path:
     """Return where the hashes of files like these are kept: a file for each folder above all."""
-    above = os.path.commonpath(names) if names else ""
+    above = os.path.dirname(os.path.commonprefix(names))  # noqa: PTH120
     name = hashlib.sha256(os.fsencode(above)).hexdigest()[:16]
     return files.cache_folder() / "hashes" / f"{name}.json"
 

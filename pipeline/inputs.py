@@ -6,6 +6,7 @@ weights file under the same name is another description.
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def of_data(params: PrepareParams) -> Description:
     annotations, paths = _read(params, root)
     described: Description = {"source": params.source, "annotations": annotations}
     if paths:
-        contents = hashes.of([root / path for path in paths])
+        contents = hashes.of([os.path.join(root, path) for path in paths])  # noqa: PTH118
         described["images"] = {
             "count": len(paths),
             "missing": contents.count(None),

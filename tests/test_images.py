@@ -516,8 +516,7 @@ def test_a_file_that_changed_since_prepare_is_refused(root: Path, verify: bool) 
     (root / "b.png").write_bytes(plain(20) + b"more")
     message = load_refusal(index, root)
     assert message == (
-        "1 of 2 pictures cannot be read: "
-        "b.png (has changed since prepare: run it again, `dvc repro -f prepare`)"
+        "1 of 2 pictures cannot be read: b.png (has changed since prepare: run `dvc repro`)"
     )
     assert kept(root) == []
 

@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from pydantic import Field
-from sklearn.datasets import load_digits
 
 from pipeline.datasets.rows import Rows
 from pipeline.params import Params
@@ -39,6 +38,9 @@ def read(params: DigitsParams, seed: int) -> Rows:
     is used since its stream is frozen: a seed means the same scenes under every NumPy.
     """
     rng = np.random.RandomState(seed)
+    # Loaded here: it takes a second, which the other sources would pay for nothing.
+    from sklearn.datasets import load_digits
+
     digits = load_digits()
     sources = _divide(digits.target, rng)
     image_ids: list[str] = []
