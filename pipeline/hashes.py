@@ -71,7 +71,8 @@ def _is(known: tuple[Stamp, str] | None, stamp: Stamp) -> bool:
 
 def _place(names: list[str]) -> Path:
     """Return where the hashes of files like these are kept: a file for each folder above all."""
-    above = os.path.dirname(os.path.commonprefix(names))  # noqa: PTH120
+    # What the first and the last have in common, all between them have.
+    above = os.path.commonpath([min(names), max(names)]) if names else ""
     name = hashlib.sha256(os.fsencode(above)).hexdigest()[:16]
     return files.cache_folder() / "hashes" / f"{name}.json"
 
