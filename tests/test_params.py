@@ -1,5 +1,6 @@
 """params.yaml: what is read, and that whatever is wrong in it is said in one line."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -315,8 +316,7 @@ def test_what_the_reader_of_yaml_stumbles_over_is_said(
 def test_anchors_that_make_a_value_endless_end_in_a_line_with_an_excerpt(tmp_path: Path) -> None:
     names = "abcdefghijkl"
     endless = "".join(
-        f"{name}: &{name} [{', '.join([f'*{of}'] * 9)}]\n"
-        for of, name in zip(names, names[1:], strict=False)
+        f"{name}: &{name} [{', '.join([f'*{of}'] * 9)}]\n" for of, name in pairwise(names)
     )
     message = refusal(tmp_path, f"a: &a [1]\n{endless}example: *l\n")
     assert message.startswith("example = [[[[...], [...]")
