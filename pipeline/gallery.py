@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -116,16 +117,17 @@ def _for_each(index: Index, rows: RowNumbers, source: Path, use: Use) -> None:
     def decode(position: int) -> str | None:
         row = rows[position]
         name = index.paths[row] if has_file else index.image_ids[row]
-        try:
-            data = (source / str(name)).read_bytes() if has_file else encoded[position]
-            if _changed(index, row, data):
-                return f"{name} (has changed since prepare: run `dvc repro`)"
-            picture = images.decode(data)
-        except FileNotFoundError:
-            return f"{name} (no such file)"
-        except (OSError, ValueError) as error:
-            return f"{name} ({error})"
-        use(position, picture)
+        with ExitStack() as until_used:
+            try:
+                data = (source / str(name)).read_bytes() if has_file else encoded[position]
+                if _changed(index, row, data):
+                    return f"{name} (has changed since prepare: run `dvc repro`)"
+                picture = until_used.enter_context(images.decoded(data))
+            except FileNotFoundError:
+                return f"{name} (no such file)"
+            except (OSError, ValueError) as error:
+                return f"{name} ({error})"
+            use(position, picture)
         return None
 
     done = images.in_parallel(decode, range(len(rows)), "decoding the pictures")

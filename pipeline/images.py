@@ -8,8 +8,10 @@ import io
 import logging
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -26,12 +28,25 @@ Pictures = npt.NDArray[np.uint8]
 T = TypeVar("T")
 R = TypeVar("R")
 
-# A larger picture is refused before it is decoded. Pillow's own limit only warns between one
-# and two times its value, so it is switched off.
+# A larger picture is refused before it is decoded, and the pictures that all threads decode at
+# once have no more together: with up to 8 bytes a pixel they take about 1 GiB (one of a HUNGRY
+# format, which then is alone, up to 2.5). Pillow's own limit only warns between one and two times
+# its value, so it is switched off.
 MAX_PIXELS = 2**27
 Image.MAX_IMAGE_PIXELS = None
 
+# Formats whose decoders take twice the memory of others and more.
+HUNGRY = ("AVIF", "JPEG2000", "WEBP")
+STRIP = 2**20  # pixels that are converted at a time
+
 WHITE = (255, 255, 255, 255)
+# Formats whose grey of more than 8 bits Pillow scales to 16 bits itself, in mode I.
+SCALED_BY_PILLOW = ("PPM", "PNG")
+# What `info` of a decoded picture says: whether it is nearly black for using no more than a
+# sixteenth of the range of its file, as 12 bits in 16 do.
+DIM = "dim"
+# Tags of TIFF.
+BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0
 # What turns a picture upright, by its EXIF orientation; 1 is upright.
 UPRIGHT: dict[object, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -82,24 +97,89 @@ def root_of(paths: Sequence[str], wanted_by: str) -> Path:
 def decode(encoded: bytes) -> Image.Image:
     """Decode a picture to 8-bit RGB, upright.
 
-    The EXIF orientation is applied; 16-bit grey is scaled to 8 bits, not clipped;
-    transparent parts show white, as on a page; CMYK and palettes are converted.
+    The EXIF orientation is applied; transparent parts show white, as on a page; CMYK and
+    palettes are converted. Grey of more than 8 bits is scaled by its range, not clipped: 16
+    bits, 12 bits where a TIFF says so, floats from 0 to 1. Other floats and 32-bit integers are
+    refused, since nothing tells what of them is white.
+
+    Memory: two pictures of 4 bytes a pixel. Threads should use `decoded`, which bounds the sum.
 
     Raises:
-        ValueError: it cannot be decoded, or has more than MAX_PIXELS pixels.
+        ValueError: it cannot be decoded, has more than MAX_PIXELS pixels, or values whose range
+            is not known.
     """
+    with _said():
+        return _to_rgb(_opened(encoded))
+
+
+@contextmanager
+def decoded(encoded: bytes) -> Iterator[Image.Image]:
+    """Decode a picture as `decode` does, and wait where others are being decoded.
+
+    The pictures of all threads that are within such a block have at most MAX_PIXELS pixels
+    together, those of HUNGRY formats counted twice.
+
+    Raises:
+        ValueError: as of `decode`.
+    """
+    with _said():
+        picture = _opened(encoded)
+    needed = picture.width * picture.height * (2 if picture.format in HUNGRY else 1)
+    with _AT_ONCE.taken(min(needed, MAX_PIXELS)):
+        with _said():
+            rgb = _to_rgb(picture)
+        del picture
+        yield rgb
+
+
+class _Budget:
+    """So much that threads share; who wants more than is left waits."""
+
+    def __init__(self, whole: int) -> None:
+        self._left = whole
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, amount: int) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: amount <= self._left)
+            self._left -= amount
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += amount
+                self._changed.notify_all()
+
+
+_AT_ONCE = _Budget(MAX_PIXELS)
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    """Turn whatever Pillow raises into a ValueError of one line."""
     try:
-        picture: Image.Image = Image.open(io.BytesIO(encoded))
-        width, height = picture.size
-        if width * height > MAX_PIXELS:
-            raise ValueError(f"{width} x {height} pixels, more than {MAX_PIXELS:,}")
-        picture.load()  # Image.open reads no more than the header
-        turn = UPRIGHT.get(_orientation(picture))
-        return _to_rgb(picture if turn is None else picture.transpose(turn))
-    except UnidentifiedImageError:
-        raise ValueError("no picture format known" if encoded else "empty file") from None
+        yield
+    except UnidentifiedImageError as error:
+        raise ValueError(str(error)) from None
     except Exception as error:  # on damaged files, Pillow's plugins raise nearly anything
         raise ValueError(one_line(error) or type(error).__name__) from None
+
+
+def _opened(encoded: bytes) -> Image.Image:
+    """Read the header, no more."""
+    try:
+        picture: Image.Image = Image.open(io.BytesIO(encoded))
+    except UnidentifiedImageError:
+        raise ValueError("no picture format known" if encoded else "empty file") from None
+    _check_size(picture)
+    return picture
+
+
+def _check_size(picture: Image.Image) -> None:
+    width, height = picture.size
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"{width} x {height} pixels, more than {MAX_PIXELS:,}")
 
 
 def _orientation(picture: Image.Image) -> object:
@@ -113,17 +193,83 @@ def _orientation(picture: Image.Image) -> object:
         return None
 
 
-def _to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode == "RGB" and "transparency" not in picture.info:
-        return picture
-    if picture.mode == "I" or picture.mode.startswith("I;16"):
-        grey = np.asarray(picture, dtype=np.float64) / 257  # 65535 becomes 255
-        grey8 = np.clip(np.rint(grey), 0, 255).astype(np.uint8)
-        return Image.fromarray(grey8).convert("RGB")
+def _to_rgb(opened: Image.Image) -> Image.Image:
+    """Decode what was opened; what has no 8-bit RGB is converted in strips, to save memory."""
+    opened.load()
+    _check_size(opened)  # a header may have said something else
+    turn = UPRIGHT.get(_orientation(opened))
+    if opened.mode == "RGB" and "transparency" not in opened.info:
+        return opened if turn is None else opened.transpose(turn)
+    rgb = Image.new("RGB", opened.size)
+    to_rgb = _converter(opened)
+    top = 0
+    for strip in _strips(opened):
+        rgb.paste(to_rgb(strip), (0, top))
+        top += strip.height
+    deep = _is_deep(opened)
+    opened.close()  # which lets go of its pixels
+    rgb.info[DIM] = deep and bool(0 < np.max(rgb.getextrema()) <= 16)
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _strips(picture: Image.Image) -> Iterator[Image.Image]:
+    rows = max(1, STRIP // picture.width)
+    for top in range(0, picture.height, rows):
+        yield picture.crop((0, top, picture.width, min(top + rows, picture.height)))
+
+
+def _converter(picture: Image.Image) -> Callable[[Image.Image], Image.Image]:
+    """Return what converts a strip of a picture to RGB."""
+    if _is_deep(picture):
+        black, white = _range(picture)
+        return lambda strip: _scaled(strip, black, white)
     if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, WHITE), picture)
-    return picture.convert("RGB")
+        return _on_white
+    return lambda strip: strip.convert("RGB")
+
+
+def _is_deep(picture: Image.Image) -> bool:
+    """Say whether it is grey of more than 8 bits."""
+    return picture.mode in ("I", "F") or picture.mode.startswith("I;16")
+
+
+def _on_white(strip: Image.Image) -> Image.Image:
+    strip = strip.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", strip.size, WHITE), strip).convert("RGB")
+
+
+def _range(picture: Image.Image) -> tuple[float, float]:
+    """Return which values of a grey picture are black and white.
+
+    Raises:
+        ValueError: nothing tells.
+    """
+    tags = getattr(picture, "tag_v2", {})  # of a TIFF
+    if picture.mode == "F" or (picture.mode == "I" and picture.format not in SCALED_BY_PILLOW):
+        extrema = [(strip.min(), strip.max()) for strip in map(np.asarray, _strips(picture))]
+        low, high = np.min(extrema), np.max(extrema)  # NaN where one is
+        if picture.mode == "I":
+            raise ValueError(
+                f"integers of more than 16 bits or with a sign, from {low} to {high}, of which "
+                f"nothing tells what is white; should be of 8 or 16 bits"
+            )
+        if not (low >= 0 and high <= 1):
+            raise ValueError(
+                f"float values from {low:g} to {high:g}; should be from 0 to 1, or integers of 8 "
+                f"or 16 bits"
+            )
+        white = 1.0
+    else:
+        bits = tags.get(BITS_PER_SAMPLE, (16,))[0]
+        white = 2.0**bits - 1
+    return (white, 0.0) if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else (0.0, white)
+
+
+def _scaled(strip: Image.Image, black: float, white: float) -> Image.Image:
+    # Divided, not multiplied by a factor: then 0.5 is where 65535 / 257 has it.
+    grey = (np.asarray(strip, dtype=np.float64) - black) / ((white - black) / 255)
+    grey8 = np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+    return Image.fromarray(grey8).convert("RGB")
 
 
 def squeezed(picture: Image.Image, size: int) -> npt.NDArray[np.uint8]:
@@ -155,12 +301,16 @@ def inspect(paths: list[str], verify: bool) -> tuple[npt.NDArray[np.int64], list
     """
     root = root_of(paths, "the source")
     sides: list[tuple[int, int]] = []
+    dim: list[str] = []
 
     def look(path: str) -> tuple[int, str | None, str | None]:
         try:
             encoded = (root / path).read_bytes()
             if verify:
-                sides.append(decode(encoded).size)
+                with decoded(encoded) as picture:
+                    sides.append(picture.size)
+                    if picture.info.get(DIM) is True:
+                        dim.append(path)
             return len(encoded), hashlib.sha256(encoded).hexdigest(), None
         except FileNotFoundError:
             return -1, None, f"{path} (no such file)" if verify else None
@@ -181,6 +331,7 @@ def inspect(paths: list[str], verify: bool) -> tuple[npt.NDArray[np.int64], list
             "%s: %s of %s pictures are not there: %s",
             root, f"{len(absent):,}", f"{len(paths):,}", some(absent),
         )  # fmt: skip
+    _warn_of_dim(str(root), dim, len(paths))
     sizes = np.array([size for size, _, _ in looked], np.int64)
     if verify and sides:
         smallest, largest = (by(sides, key=math.prod) for by in (min, max))
@@ -197,10 +348,13 @@ def verify(image_ids: list[str], pictures: list[bytes], source: str) -> None:
     Raises:
         InputError: some cannot be decoded; up to ten are named, with the count.
     """
+    dim: list[str] = []
 
     def look(row: int) -> str | None:
         try:
-            decode(pictures[row])
+            with decoded(pictures[row]) as picture:
+                if picture.info.get(DIM) is True:
+                    dim.append(image_ids[row])
         except ValueError as error:
             return f"{image_ids[row]} ({error})"
         return None
@@ -212,6 +366,16 @@ def verify(image_ids: list[str], pictures: list[bytes], source: str) -> None:
             f"{source}: {len(problems)} of {len(pictures)} pictures cannot be read: "
             f"{some(problems)}"
         )
+    _warn_of_dim(source, dim, len(pictures))
+
+
+def _warn_of_dim(where: str, dim: list[str], count: int) -> None:
+    if dim:
+        log.warning(
+            "%s: %s of %s pictures use no more than a sixteenth of the range of their 16 bits and "
+            "are nearly black (12 bits in 16?); should be scaled to 16 bits, or be of 8: %s",
+            where, f"{len(dim):,}", f"{count:,}", some(sorted(dim)),
+        )  # fmt: skip
 
 
 def file_name(image_id: str, encoded: bytes) -> str:

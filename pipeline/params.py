@@ -5,15 +5,16 @@ a section stands in the module that uses it, so that a knob of the student does 
 to the code that a teacher's result depends on.
 """
 
+import warnings
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 
-from pipeline.errors import InputError, one_line
+from pipeline.errors import InputError, excerpt, one_line
 
 
 class Params(BaseModel):
@@ -54,7 +55,7 @@ def check_section(path: str, name: str, values: dict[str, Any], section: type[Se
     if name not in values:
         raise InputError(f"{path}: section {name!r} is missing")
     if not isinstance(values[name], dict):
-        raise InputError(f"{path}: {name} = {values[name]!r}: should be a section with keys")
+        raise InputError(f"{path}: {name} = {excerpt(values[name])}: should be a section with keys")
     try:
         return section.model_validate(values[name])
     except ValidationError as error:
@@ -77,7 +78,10 @@ def read_values(path: Path) -> dict[str, Any]:
 def _read_yaml(path: Path) -> Any:
     # ruamel reads YAML 1.2, where 1e-4 is a number; PyYAML would give the string "1e-4".
     try:
-        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ReusedAnchorWarning)  # YAML allows for it
+            return YAML(typ="safe", pure=True).load(text)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run from the folder that holds it") from None
     except UnicodeDecodeError:
@@ -88,10 +92,15 @@ def _read_yaml(path: Path) -> Any:
         raise InputError(f"{path}:{where} {one_line(error.problem)}") from None
     except (YAMLError, ValueError) as error:  # ValueError: a date like 2025-13-45
         raise InputError(f"{path}: {one_line(error)}") from None
+    except OSError:
+        raise
+    except Exception as error:  # a tag that does not fit its value, or brackets without end
+        what = f"{type(error).__name__}: {one_line(error)}"
+        raise InputError(f"{path}: cannot be read as YAML: {what}") from None
 
 
 def _describe(section: type[Params], name: str, detail: ErrorDetails) -> str:
-    key = ".".join([name, *(str(part) for part in detail["loc"])])
+    key = ".".join([name, *(_part(part) for part in detail["loc"])])
     if detail["type"] == "missing":
         return f"{key}: is missing"
     if detail["type"] in ("extra_forbidden", "invalid_key"):
@@ -108,7 +117,12 @@ def _describe(section: type[Params], name: str, detail: ErrorDetails) -> str:
         message = message.removeprefix("List ").partition(" after validation")[0]
     elif detail["type"] != "value_error":
         message = _allowed_numbers(section, detail["loc"]) or message
-    return f"{key} = {detail['input']!r}: {message}"
+    return f"{key} = {excerpt(detail['input'])}: {message}"
+
+
+def _part(part: object) -> str:
+    """Return a part of a key; in YAML it may be no text."""
+    return part if isinstance(part, str) else excerpt(part)
 
 
 def _allowed_numbers(section: type[Params], loc: tuple[int | str, ...]) -> str:

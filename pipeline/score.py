@@ -42,7 +42,7 @@ def choose_device(precision: Precision) -> Fabric:
         InputError: SPML_DEVICES is not a number of devices.
     """
     value = os.environ.get("SPML_DEVICES", "1")
-    if not value.isdecimal() or int(value) < 1:
+    if not value.isdecimal() or len(value) > 4 or int(value) < 1:
         raise InputError(f"SPML_DEVICES = {value!r}: should be a number of devices, 1 or more")
     # Without this cuDNN picks its algorithms by timing them, and runs differ.
     torch.backends.cudnn.deterministic = True

@@ -4,6 +4,8 @@ import unicodedata
 from collections.abc import Callable
 from typing import NamedTuple
 
+from pipeline.errors import printable
+
 # Given a text and what it means ("heading", "right", ...), returns the text in a colour.
 Paint = Callable[[str, str], str]
 
@@ -34,14 +36,8 @@ class View(NamedTuple):
 
 
 def shown(text: str) -> str:
-    """Return a name as it may be printed: what is no visible character is escaped.
-
-    So neither a line break nor a terminal's own command can come out of a file.
-    """
-    safe = "".join(
-        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
-    )
-    return safe or "''"
+    """Return a name as it may be printed: what is no visible character is escaped."""
+    return printable(text) or "''"
 
 
 def width(text: str) -> int:

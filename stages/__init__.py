@@ -13,7 +13,7 @@ from typing import Any
 import click
 from tqdm.auto import tqdm
 
-from pipeline.errors import InputError, one_line
+from pipeline.errors import InputError, one_line, printable
 
 PARAMS = Path("params.yaml")
 DATA = Path("data")
@@ -28,7 +28,7 @@ class Stage(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:
-            raise click.ClickException(one_line(error.format_message())) from None
+            raise click.ClickException(printable(one_line(error.format_message()))) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the stage; an InputError or a failing file ends it with exit code 1."""
@@ -43,7 +43,7 @@ class Stage(click.Command):
         except OSError as error:
             if error.filename is None:
                 raise
-            raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+            raise click.ClickException(printable(f"{error.filename}: {error.strerror}")) from None
         finally:
             logger.removeHandler(handler)
 
@@ -54,4 +54,4 @@ class _AboveProgressBars(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "" if record.levelno < logging.WARNING else "warning: "
         with tqdm.external_write_mode():
-            click.echo(prefix + record.getMessage())
+            click.echo(prefix + printable(record.getMessage()))

@@ -81,7 +81,7 @@ def test_many_classes_and_more_pictures_than_a_chunk(monkeypatch: pytest.MonkeyP
     probs = rng.random((10, 312), dtype=np.float32) * 0.2
     targets = (rng.random(probs.shape) < 0.05).astype(np.int8)
     whole = given_named(probs, targets)
-    monkeypatch.setattr(annotator, "CHUNK", 3)
+    monkeypatch.setattr(annotator, "CHUNK", 3 * 312)
     assert np.array_equal(given_named(probs, targets), whole)
     assert whole.dtype == np.float32
     assert (whole[targets == 0] < probs[targets == 0]).all()
@@ -98,3 +98,46 @@ def test_many_classes_and_more_pictures_than_a_chunk(monkeypatch: pytest.MonkeyP
         ]
         odds = p[column] / (1 - p[column]) * likely[1] / likely[0]
         assert whole[0, column] == pytest.approx(odds / (1 + odds), rel=1e-5)
+
+
+@pytest.mark.parametrize("n_named", [1, 2, 40, 330])
+def test_on_a_short_interval_few_nodes_give_what_all_nodes_give(
+    n_named: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(n_named)
+    probs = rng.random((12, 350), dtype=np.float32)
+    probs[1:4] **= 20  # nearly nothing there
+    probs[4:8][rng.random((4, 350)) < 0.5] = 1
+    probs[8] = 1
+    probs[9] = 0
+    targets = np.zeros(probs.shape, np.int8)
+    for row in range(len(targets)):
+        targets[row, rng.permutation(350)[:n_named]] = 1
+    targets[10] = 1  # nothing is unknown
+    found = given_named(probs, targets)
+    monkeypatch.setattr(annotator, "NODES", 175)  # exact on all of 0..1
+    np.testing.assert_allclose(found, given_named(probs, targets), rtol=3e-7)
+
+
+def test_five_thousand_classes_take_as_many_nodes_as_two_hundred(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+    leggauss = np.polynomial.legendre.leggauss
+
+    def counted_nodes(count: int) -> tuple[np.ndarray, np.ndarray]:
+        asked.append(count)
+        return leggauss(count)
+
+    monkeypatch.setattr(np.polynomial.legendre, "leggauss", counted_nodes)
+    probs = np.random.default_rng(0).random((64, 5000), dtype=np.float32) * 0.2
+    targets = np.zeros(probs.shape, np.int8)
+    targets[:, 0] = 1
+    found = given_named(probs, targets)
+    assert max(asked) <= 96
+    assert (found[:, 1:] < probs[:, 1:]).all()
+    # About 500 others are there, and one more is that much less likely to leave class 0 named.
+    expected = probs[:, 1:].astype(np.float64)
+    others = expected.sum(axis=1, keepdims=True) - expected
+    odds = expected / (1 - expected) * (others + 1) / (others + 2)
+    np.testing.assert_allclose(found[:, 1:], odds / (1 + odds), rtol=1e-4)

@@ -248,6 +248,39 @@ def test_a_truncated_archive_is_refused_wherever_it_ends(
     assert refusal(archive, into).startswith("is truncated or damaged (")
 
 
+@pytest.mark.parametrize("kind", ["a.tar.xz", "a.tar.bz2"])
+def test_a_compressed_stream_that_is_damaged_inside_is_refused(
+    tmp_path: Path, into: Path, kind: str
+) -> None:
+    archive = tmp_path / kind
+    with tarfile.open(archive, f"w:{kind[6:]}") as tar:
+        info = tar_info("noise")
+        info.size = 100_000
+        tar.addfile(info, io.BytesIO(os.urandom(info.size)))
+    content = bytearray(archive.read_bytes())
+    content[50_000:50_100] = bytes(100)
+    archive.write_bytes(content)
+    assert refusal(archive, into).startswith("is truncated or damaged (")
+
+
+@pytest.mark.parametrize("kind", ["a.tar", "a.zip"])
+def test_a_member_thousands_of_folders_deep_is_refused(
+    tmp_path: Path, into: Path, kind: str
+) -> None:
+    deep = "a/" * 2000
+    archive = write(tmp_path / kind, {f"{deep}b": b"deep"})
+    message = refusal(archive, into)
+    assert "lies 2000 folders deep, more than 100; nothing was unpacked" in message
+
+
+def test_a_method_of_compression_that_nobody_knows_is_refused(tmp_path: Path, into: Path) -> None:
+    archive = write(tmp_path / "a.zip")
+    content = bytearray(archive.read_bytes())
+    content[content.index(b"PK\x01\x02") + 10] = 99
+    archive.write_bytes(content)
+    assert "is truncated or damaged (That compression method" in refusal(archive, into)
+
+
 def test_a_tar_that_ends_between_two_members_is_refused(tmp_path: Path, into: Path) -> None:
     archive = write_tar(tmp_path / "a.tar", tar_info("second", 700))
     content = archive.read_bytes()

@@ -3,6 +3,12 @@
 import hashlib
 import io
 import os
+import re
+import struct
+import subprocess
+import sys
+import threading
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +23,7 @@ from PIL import ExifTags, Image
 from pipeline import files, gallery, identity, images, tables
 from pipeline.errors import InputError
 from pipeline.tables import Index
+from tests.conftest import ROOT
 
 RED, GREEN, BLUE, WHITE, BLACK = (
     (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0),
@@ -122,6 +129,75 @@ def test_a_sixteen_bit_grey_picture_is_scaled_not_clipped(form: str) -> None:
     encoded = encode(Image.fromarray(grey), form)
     assert Image.open(io.BytesIO(encoded)).mode == "I;16"
     assert pixels(encoded)[0].tolist() == [[grey8] * 3 for grey8 in (0, 1, 1, 128, 254, 255)]
+
+
+def tiff(pixels: bytes, width: int, bits: int, sample_format: int = 1, photo: int = 1) -> bytes:
+    """Return a TIFF of one row of grey, as other programs than Pillow write it."""
+    tags = {
+        256: width, 257: 1, 258: bits, 259: 1, 262: photo, 273: 134, 277: 1, 278: 1,
+        279: len(pixels), 339: sample_format,
+    }  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+    assert len(head) == 134
+    return head + pixels
+
+
+def greys(encoded: bytes) -> list[int]:
+    array = pixels(encoded)
+    assert (array == array[:, :, :1]).all()
+    return [int(grey) for grey in array[0, :, 0]]
+
+
+def test_floats_from_0_to_1_are_scaled() -> None:
+    encoded = encode(Image.fromarray(np.float32([[0, 0.5, 1, 0.25]])), "TIFF")
+    assert Image.open(io.BytesIO(encoded)).mode == "F"
+    assert greys(encoded) == [0, 128, 255, 64]
+
+
+def test_twelve_bits_are_scaled_by_their_range() -> None:
+    # Two values in three bytes.
+    encoded = tiff(bytes([0x00, 0x0F, 0xFF, 0x80, 0x00, 0x10]), 4, 12)
+    assert greys(encoded) == [0, 255, 128, 1]
+
+
+def test_grey_that_is_stored_with_white_as_zero_is_turned_round() -> None:
+    values = np.array([0, 65535, 32768], "<u2").tobytes()
+    assert greys(tiff(values, 3, 16)) == [0, 255, 128]
+    assert greys(tiff(values, 3, 16, photo=0)) == [255, 0, 127]
+
+
+def test_sixteen_bits_of_a_pgm_are_scaled_by_its_own_maximum() -> None:
+    values = np.array([0, 4095, 2048], ">u2").tobytes()
+    assert greys(b"P5 3 1 4095\n" + values) == [0, 255, 128]
+
+
+@pytest.mark.parametrize(
+    ("encoded", "message"),
+    [
+        (tiff(np.array([0, 4095], "<i4").tobytes(), 2, 32, 2), "from 0 to 4095, of which nothing"),
+        (tiff(np.array([0, 70000], "<u4").tobytes(), 2, 32), "integers of more than 16 bits"),
+        (tiff(np.array([-5, 7], "<i2").tobytes(), 2, 16, 2), "with a sign, from -5 to 7"),
+        (tiff(np.array([0, 255], "<f4").tobytes(), 2, 32, 3), "float values from 0 to 255; should"),
+        (tiff(np.array([-0.1, 1], "<f4").tobytes(), 2, 32, 3), "float values from -0.1 to 1; shou"),
+        (tiff(np.array([0, np.nan], "<f4").tobytes(), 2, 32, 3), "float values from nan to nan; s"),
+        (tiff(np.array([0, np.inf], "<f4").tobytes(), 2, 32, 3), "float values from 0 to inf; sho"),
+    ],
+    ids=["12 bits in 32", "32 bits", "signed", "0 to 255", "below 0", "NaN", "infinite"],
+)
+def test_values_whose_range_is_not_known_are_refused(encoded: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        images.decode(encoded)
+
+
+def test_strips_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+    rgba = np.random.RandomState(0).randint(0, 256, (37, 11, 4)).astype(np.uint8)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    encoded = encode(Image.fromarray(rgba), exif=exif)
+    whole = pixels(encoded)
+    monkeypatch.setattr(images, "STRIP", 50)  # four rows at a time
+    np.testing.assert_array_equal(pixels(encoded), whole)
 
 
 def test_a_cmyk_jpeg_has_its_colours() -> None:
@@ -236,6 +312,64 @@ def test_the_largest_size_is_taken_and_one_pixel_more_is_not() -> None:
         images.decode(png_of_size(2**13 + 1, 2**14))
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux for its memory")
+def test_a_transparent_picture_takes_the_memory_of_two() -> None:
+    # In a process of its own, whose largest memory is that of this picture.
+    program = """
+import io
+import re
+from pathlib import Path
+from PIL import Image
+from pipeline import images
+buffer = io.BytesIO()
+Image.new("RGBA", (4000, 4000), (9, 9, 9, 128)).save(buffer, "PNG", compress_level=1)
+def peak():
+    return int(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+before = peak()  # which has room for one picture of 64 MB
+images.decode(buffer.getvalue())
+print(peak() - before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 100_000_000
+
+
+def test_pictures_that_are_decoded_at_once_have_a_bounded_sum_of_pixels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(images, "_AT_ONCE", images._Budget(200))
+    monkeypatch.setattr(images.os, "cpu_count", lambda: 8)
+    lock, sums, now = threading.Lock(), [], [0]
+
+    def look(encoded: bytes) -> tuple[int, int]:
+        with images.decoded(encoded) as picture:
+            pixels_here = picture.width * picture.height
+            with lock:
+                now[0] += pixels_here
+                sums.append(now[0])
+            time.sleep(0.002)
+            with lock:
+                now[0] -= pixels_here
+            return picture.size
+
+    sides = [(8, 8), (20, 10), (4, 4), (14, 14)] * 5
+    encoded = [encode(Image.new("RGBA", side)) for side in sides]
+    assert list(images.in_parallel(look, encoded, "looking")) == sides
+    assert 200 >= max(sums) >= 128  # and they are not one after the other, either
+
+
+def test_a_picture_that_is_refused_gives_its_share_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "_AT_ONCE", images._Budget(32 * 32))
+    for _ in range(3):
+        with pytest.raises(ValueError, match="truncated"), images.decoded(JPEG[:-200]):
+            pass
+        with pytest.raises(KeyError), images.decoded(JPEG):
+            raise KeyError
+    with images.decoded(JPEG) as picture:
+        assert picture.size == (32, 32)
+
+
 def outcome(encoded: bytes) -> tuple[str, str]:
     """Return a picture's mode, or else why it was refused."""
     try:
@@ -300,6 +434,25 @@ def test_what_was_verified_is_told(root: Path, caplog: pytest.LogCaptureFixture)
     assert caplog.messages == [
         "all 2 picture files decode: 0.0 MB, from 9 x 9 to 30 x 4 pixels",
     ]
+
+
+def test_pictures_of_twelve_bits_in_sixteen_are_told_once(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    dim = encode(Image.fromarray(np.uint16([[0, 4095], [7, 3000]])))
+    bright = encode(Image.fromarray(np.uint16([[0, 65000]])))
+    black = encode(Image.fromarray(np.uint16([[0, 0]])))
+    files = {"b.png": dim, "a.png": dim, "c.png": bright, "d.png": black, "e.png": plain(3)}
+    for name, content in files.items():
+        (root / name).write_bytes(content)
+    images.inspect(list(files), verify=True)
+    images.verify(list(files), list(files.values()), "table")
+    said = (
+        "2 of 5 pictures use no more than a sixteenth of the range of their 16 bits and are nearly "
+        "black (12 bits in 16?); should be scaled to 16 bits, or be of 8: a.png, b.png"
+    )
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings == [f"{root}: {said}", f"table: {said}"]
 
 
 def test_files_that_are_not_verified_are_told_by_their_content_and_not_decoded(root: Path) -> None:

@@ -1,5 +1,6 @@
 """params.yaml: what is read, and that whatever is wrong in it is said in one line."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -295,3 +296,44 @@ def test_up_to_ten_names_are_listed_and_the_rest_counted() -> None:
     assert some(names[:2]) == "n0, n1"
     assert some(names[:10]) == ", ".join(names[:10])
     assert some(names) == ", ".join(names[:10]) + " and 2 more"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 500, "cannot be read as YAML: RecursionError: maximum recursion depth exceeded"),
+        ("example: !!bool maybe", "cannot be read as YAML: KeyError: 'maybe'"),
+        ("example: !!int ''", "cannot be read as YAML: IndexError: string index out of range"),
+    ],
+    ids=["brackets without end", "a tag of another value", "a tag of no value"],
+)
+def test_what_the_reader_of_yaml_stumbles_over_is_said(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    assert refusal(tmp_path, text) == message
+
+
+def test_anchors_that_make_a_value_endless_end_in_a_line_with_an_excerpt(tmp_path: Path) -> None:
+    names = "abcdefghijkl"
+    endless = "".join(
+        f"{name}: &{name} [{', '.join([f'*{of}'] * 9)}]\n" for of, name in pairwise(names)
+    )
+    message = refusal(tmp_path, f"a: &a [1]\n{endless}example: *l\n")
+    assert message.startswith("example = [[[[...], [...]")
+    assert message.endswith("should be a section with keys")
+    assert refusal(tmp_path, "example: &it [*it]") == (
+        "example = [[[[...]]]]: should be a section with keys"
+    )
+
+
+def test_a_number_of_thousands_of_digits_is_not_written_out(tmp_path: Path) -> None:
+    message = refusal(tmp_path, changed("tau: 0.3", f"tau: 0x{'f' * 9000}"))
+    assert message.startswith("example.tau = a int of thousands of digits: should be a number")
+
+
+@pytest.mark.parametrize("sign", ["\\n", "\\r", "\\e", "\\u2028", "\\x85"])
+def test_a_key_with_a_line_break_is_refused_in_one_line(tmp_path: Path, sign: str) -> None:
+    message = refusal(tmp_path, changed("fit:", f'"fi{sign}t": 1\n  fit:'))
+    assert len(message.splitlines()) == 1
+    assert message.isprintable()
+    assert message.endswith("unknown key")

@@ -2,9 +2,11 @@
 
 import gzip
 import logging
+import lzma
 import os
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -16,7 +18,7 @@ from typing import IO, NoReturn
 
 from tqdm.auto import tqdm
 
-from pipeline.errors import InputError, one_line, some
+from pipeline.errors import InputError, excerpt, one_line, some
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +27,13 @@ MAX_MEMBERS = 1_000_000
 # What a file takes on the disk besides its content, about.
 BLOCK = 4096
 CHUNK = 2**20
-DAMAGED = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, gzip.BadGzipFile)
+MAX_DEPTH = 100  # folders within each other; walking through thousands overflows the stack
+DAMAGED = (
+    tarfile.TarError, zipfile.BadZipFile, EOFError,
+    zlib.error, gzip.BadGzipFile, lzma.LZMAError,
+    # what a header that says nonsense leads to: a method unknown, a number below zero
+    struct.error, ValueError, NotImplementedError, RuntimeError, OverflowError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,11 +50,12 @@ def unpack(archive: Path, into: Path) -> None:
     """Unpack an archive into a folder, with a progress bar on a terminal.
 
     Everything is looked at before anything is written. Refused are: a name that is absolute,
-    leads out of the folder, has a backslash or is no UTF-8; links and devices; a file that is
-    there twice; an encrypted one; more members than MAX_MEMBERS, or more bytes than the disk
-    has free. Owners, modes and times of the archive are not taken over. The content is written
-    into a temporary folder beside and then moved, so that a run that is killed leaves nothing
-    half-written under a name that counts; a file that was there already is replaced.
+    leads out of the folder, lies more than MAX_DEPTH folders deep, has a backslash or is no
+    UTF-8; links and devices; a file that is there twice; an encrypted one; more members than
+    MAX_MEMBERS, or more bytes than the disk has free. Owners, modes and times of the archive
+    are not taken over. The content is written into a temporary folder beside and then moved,
+    so that a run that is killed leaves nothing half-written under a name that counts; a file
+    that was there already is replaced.
 
     Raises:
         InputError: the archive is damaged or holds something of the above, or `into` cannot
@@ -69,12 +78,12 @@ def unpack(archive: Path, into: Path) -> None:
             ) as progress:
                 _write(members, temporary, progress)
         _move(temporary, into)
-    except DAMAGED as error:
-        raise InputError(
-            f"{archive}: is truncated or damaged ({one_line(error) or type(error).__name__}); "
-            f"download it again"
-        ) from None
-    except OSError as error:
+    except (*DAMAGED, OSError) as error:
+        if isinstance(error, DAMAGED) or error.errno is None:  # bz2 has no error of its own
+            raise InputError(
+                f"{archive}: is truncated or damaged ({one_line(error) or type(error).__name__}); "
+                f"download it again"
+            ) from None
         raise InputError(
             f"{archive}: cannot be unpacked into {into}: {error.strerror or one_line(error)}"
         ) from None
@@ -151,8 +160,8 @@ def _check(archive: Path, members: list[Member], free: int) -> None:
             files.add(PurePosixPath(member.name))
         if problem:
             raise InputError(
-                f"{archive}: member {member.name!r} {problem}; nothing was unpacked, should hold "
-                f"plain files and folders that stay inside"
+                f"{archive}: member {excerpt(member.name)} {problem}; nothing was unpacked, "
+                f"should hold plain files and folders that stay inside"
             )
     needed = sum(member.size for member in members) + BLOCK * len(members)
     if needed > free:
@@ -171,6 +180,8 @@ def _problem_of_name(name: str) -> str:
         return "has an absolute path"
     if ".." in path.parts:
         return "leads out of the folder"
+    if len(path.parts) > MAX_DEPTH:
+        return f"lies {len(path.parts) - 1} folders deep, more than {MAX_DEPTH}"
     return ""
 
 

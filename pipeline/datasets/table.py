@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.datasets import columns
@@ -78,7 +79,7 @@ def _read_frame(path: Path) -> tuple[pd.DataFrame, dict[str, tuple[str, ...]]]:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file (prepare.table.file)") from None
-    except (OSError, ValueError) as error:  # pyarrow's and pandas' own are among them
+    except (OSError, ValueError, pa.ArrowException) as error:  # pandas' own are among them
         what = path.suffix[1:]
         raise InputError(f"{path}: cannot be read as {what}: {one_line(error)}") from None
     if not isinstance(frame.index, pd.RangeIndex):  # pandas takes what is too much for an index

@@ -1,0 +1,60 @@
+"""A user's error: one line, whatever stands in it, and not endless."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import LONGEST, LONGEST_EXCERPT, InputError, excerpt, printable
+from tests.conftest import RunStage, SetParams
+
+
+@pytest.mark.parametrize("sign", ["\n", "\r\n", "\t", "\x1b[2J", "\x85", "\u2028", "\udcf6", "\0"])
+def test_a_message_is_one_line_that_can_be_printed(sign: str) -> None:
+    message = str(InputError(f"data/a{sign}b.csv: no such file"))
+    assert len(message.splitlines()) == 1
+    assert message.isprintable()
+    message.encode()
+    assert message.startswith("data/a\\")
+    assert message.endswith("b.csv: no such file")
+
+
+def test_what_can_be_read_stays_as_it_is() -> None:
+    message = r"C:\data: Löwe, 狮子, 'a  b' = 1.5"
+    assert str(InputError(message)) == printable(message) == message
+
+
+def test_a_message_ends_somewhere() -> None:
+    message = str(InputError("x" * 10**6))
+    assert len(message) == LONGEST
+    assert message.endswith("…")
+
+
+def test_an_error_survives_the_way_from_another_process() -> None:
+    error = InputError("a\nb")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error) == "a\\nb"
+
+
+def test_an_excerpt_is_short_whatever_the_value() -> None:
+    endless: list[object] = []
+    endless.append(endless)
+    for value in ("x" * 10**6, [["x" * 10**5] * 10**3] * 10**3, endless, 16**9000):
+        assert len(excerpt(value)) <= LONGEST_EXCERPT
+        assert excerpt(value)
+    assert excerpt("a\nb") == r"'a\nb'"
+    assert excerpt(["cat", 1, None]) == "['cat', 1, None]"
+
+
+@pytest.mark.parametrize("folder", ["a\nb", "a\r\nb", "a\x1bb"])
+def test_a_path_with_a_line_break_makes_no_second_line(
+    folder: str, workplace: Path, run_stage: RunStage, set_params: SetParams
+) -> None:
+    (workplace / folder).mkdir()
+    set_params({"prepare.source": "table", "prepare.table.file": str(workplace / folder / "t.csv")})
+    output = run_stage("prepare", exit_code=1).output
+    assert len(output.splitlines()) == 1
+    assert "t.csv: no such file (prepare.table.file)" in output
+    # What no reader of ours opens: the system's own error names the file.
+    (workplace / folder / "t.csv").mkdir()
+    set_params({"prepare.table.file": str(workplace / folder)})
+    assert len(run_stage("prepare", exit_code=1).output.splitlines()) == 1
