@@ -8,9 +8,10 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from pipeline import files, gallery
+from pipeline import gallery, kept
 from pipeline.arrays import Features, Pictures
 from pipeline.augment import to_float
+from pipeline.errors import InputError
 from pipeline.models import Classifier
 from pipeline.score import over_all
 
@@ -32,16 +33,19 @@ def load(
         batch_size: pictures at a time.
 
     Returns:
-        (N, D) float32.
+        (N, D) float32, finite.
+
+    Raises:
+        InputError: the network gives other than finite numbers; there is no room for them.
     """
     digest = hashlib.sha256(f"{name} {fabric.device.type} {torch.__version__}".encode())
     for key, value in model.net.state_dict().items():
         if not key.startswith(f"{model.head_name}."):
             digest.update(key.encode() + value.cpu().contiguous().numpy().tobytes())
-    kept = gallery.cache_folder() / "features" / f"{digest.hexdigest()[:32]}.npy"
+    path = gallery.cache_folder() / "features" / f"{digest.hexdigest()[:32]}.npy"
     # One process looks: were another to see the file that this one has just written, it would
     # wait for nobody.
-    there: Any = fabric.broadcast(kept.exists())
+    there: Any = fabric.broadcast(fabric.is_global_zero and kept.array(path) is not None)
     if not there:
         model.eval()
 
@@ -49,9 +53,14 @@ def load(
             return model.features(to_float(batch))
 
         features = over_all(fabric, of, pictures, batch_size, "features")
+        wrong = int((~np.isfinite(features)).any(axis=1).sum())
+        if wrong:
+            raise InputError(
+                f"{model.spec.backbone}: its features of {wrong} of {len(features)} pictures are "
+                f"not finite; its weights should be whole"
+            )
         if fabric.is_global_zero:
-            with files.replacing(kept) as temporary, temporary.open("wb") as file:
-                np.save(file, features)
+            with kept.making(path, features.shape, features.dtype) as made:
+                made[:] = features
         fabric.barrier()
-    loaded: Features = np.load(kept, mmap_mode="r")
-    return loaded
+    return kept.opened(path)
