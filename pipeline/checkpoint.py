@@ -2,6 +2,7 @@
 
 import io
 import logging
+import pickle
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -40,18 +41,22 @@ def load(path: Path) -> State | None:
     for candidate in (path, _before(path)):
         try:
             content = kept.read(candidate, path.name)
+            # Said and not left to torch: a file that is read should not be able to run anything.
+            state: State = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            return state
         except FileNotFoundError:
             continue
         except kept.DamagedError as error:
-            aside = _damaged(path)
-            said = (candidate, error, aside.name)
-            log.warning("%s: %s; it is set aside as %s, for an earlier epoch or the start", *said)
-            with suppress(FileNotFoundError):
-                candidate.replace(aside)
-            continue
-        # A file that anyone could have written should not be able to run anything.
-        state: State = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        return state
+            what = str(error)
+        except pickle.UnpicklingError:
+            what = "holds what no checkpoint holds"
+        aside = _damaged(path)
+        log.warning(
+            "%s: %s; it is set aside as %s, and the epoch before is taken, or the start",
+            candidate, what, aside.name,
+        )  # fmt: skip
+        with suppress(FileNotFoundError):
+            candidate.replace(aside)
     return None
 
 
