@@ -7,9 +7,10 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from pipeline import files, identity
+from pipeline import files, identity, kept
 from pipeline.arrays import Features, Pictures
 from pipeline.augment import to_float
+from pipeline.errors import InputError
 from pipeline.models import Classifier
 from pipeline.score import over_all
 
@@ -31,7 +32,10 @@ def load(
         batch_size: pictures at a time.
 
     Returns:
-        (N, D) float32.
+        (N, D) float32, finite.
+
+    Raises:
+        InputError: the network gives other than finite numbers; there is no room for them.
     """
     key = identity.name_of(
         name,
@@ -40,10 +44,10 @@ def load(
         fabric.device.type,
         torch.__version__,
     )
-    kept = files.cache_folder() / "features" / f"{key}.npy"
+    path = files.cache_folder() / "features" / f"{key}.npy"
     # One process looks: were another to see the file that this one has just written, it would
     # wait for nobody.
-    there: Any = fabric.broadcast(kept.exists())
+    there: Any = fabric.broadcast(fabric.is_global_zero and kept.array(path) is not None)
     if not there:
         model.eval()
 
@@ -51,9 +55,14 @@ def load(
             return model.features(to_float(batch))
 
         features = over_all(fabric, of, pictures, batch_size, "features")
+        wrong = int((~np.isfinite(features)).any(axis=1).sum())
+        if wrong:
+            raise InputError(
+                f"{model.spec.backbone}: its features of {wrong} of {len(features)} pictures are "
+                f"not finite; its weights should be whole"
+            )
         if fabric.is_global_zero:
-            with files.replacing(kept) as temporary, temporary.open("wb") as file:
-                np.save(file, features)
+            with kept.making(path, features.shape, features.dtype) as made:
+                made[:] = features
         fabric.barrier()
-    loaded: Features = np.load(kept, mmap_mode="r")
-    return loaded
+    return kept.opened(path)

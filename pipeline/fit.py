@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
-from pipeline import mixup, recipe
+from pipeline import checkpoint, mixup, recipe
 from pipeline.arrays import BoolMatrix, Inputs
 from pipeline.augment import AugmentParams, augment, throw
 from pipeline.averaging import running_average
@@ -114,32 +114,38 @@ def set_up(
     )  # fmt: skip
 
 
-def fit(run: Run, checkpoint: Path) -> Fitted:
+def fit(run: Run, kept_at: Path) -> Fitted:
     """Train epoch by epoch, and return the history and the best epoch's states.
 
     The best epoch is the first of highest mAP on the val labels. After every epoch all is kept
-    in the checkpoint, from which a later call goes on. All random numbers of an epoch follow
-    from the seed and its number: a resumed run gives what an undisturbed one would have given.
+    in the checkpoint at `kept_at`, from which a later call goes on. All random numbers of an
+    epoch follow from the seed and its number: a resumed run gives what an undisturbed one would
+    have given.
 
     Raises:
-        InputError: the loss or the scores are not finite.
+        InputError: the loss or the scores are not finite; there is no room for the checkpoint.
     """
     params, examples = run.recipe, run.examples
-    state: dict[str, Any] = {
-        "network": run.wrapped,
+    parts: dict[str, Any] = {
+        "network": run.network,
         "optimizer": run.optimizer,
         "schedule": run.schedule,
         "loss": run.loss,
-        "history": [],
-        "best_network": {},
-        "best_loss": {},
     }
     if run.average is not None:
-        state["average"] = run.average
-    if checkpoint.exists():
-        run.fabric.load(checkpoint, state)
-        log.info("going on after epoch %d", len(state["history"]))
-    history = [Epoch(**epoch) for epoch in state["history"]]
+        parts["average"] = run.average
+    history: list[Epoch] = []
+    best_network, best_loss = State(), State()
+    # One process reads: the others are not to take another epoch's.
+    kept: Any = run.fabric.broadcast(
+        checkpoint.load(kept_at) if run.fabric.is_global_zero else None
+    )
+    if kept is not None:
+        for name, part in parts.items():
+            part.load_state_dict(kept[name])
+        history = [Epoch(**epoch) for epoch in kept["history"]]
+        best_network, best_loss = kept["best_network"], kept["best_loss"]
+        log.info("going on after epoch %d", len(history))
 
     while len(history) < params.epochs and not recipe.should_stop(history, params.early_stop_drop):
         epoch = len(history) + 1
@@ -156,15 +162,17 @@ def fit(run: Run, checkpoint: Path) -> Fitted:
             run.loss.learn(torch.from_numpy(scores))
         val_map = mean_average_precision(examples.val_labels, probs)
         history.append(Epoch(epoch, mean_loss, lr, val_map))
-        state["history"] = [asdict(done) for done in history]
         if recipe.best(history) is history[-1]:
-            state["best_network"] = _copy(run.result)
-            state["best_loss"] = _copy(run.loss)
-        _keep(run.fabric, checkpoint, state)
+            best_network, best_loss = _copy(run.result), _copy(run.loss)
         if run.fabric.is_global_zero:
+            states = {name: part.state_dict() for name, part in parts.items()}
+            best = {"best_network": best_network, "best_loss": best_loss}
+            told = {"history": [asdict(done) for done in history]}
+            checkpoint.save(kept_at, states | best | told)
             said = (epoch, params.epochs, mean_loss, val_map)
             log.info("epoch %d/%d  loss %.4f  val mAP %.2f", *said)
-    return Fitted(history, state["best_network"], state["best_loss"])
+        run.fabric.barrier()
+    return Fitted(history, best_network, best_loss)
 
 
 def _one_epoch(run: Run, epoch: int) -> float:
@@ -243,11 +251,3 @@ def _batches(order: np.ndarray, batch_size: int, world_size: int) -> list[np.nda
 def _copy(module: nn.Module) -> State:
     """Return a copy of a module's state, off the device."""
     return {key: value.cpu().clone() for key, value in module.state_dict().items()}
-
-
-def _keep(fabric: Fabric, checkpoint: Path, state: dict[str, Any]) -> None:
-    """Write the checkpoint so that a kill leaves the old one or the new one."""
-    temporary = checkpoint.with_suffix(".tmp")
-    fabric.save(temporary, state)
-    if fabric.is_global_zero:
-        temporary.replace(checkpoint)

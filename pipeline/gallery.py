@@ -1,7 +1,6 @@
 """The pictures of a stage: decoded once, kept as one uint8 array, taken by row number."""
 
 import hashlib
-import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 import PIL
 from PIL import Image
 
-from pipeline import files, hashes, identity, images, tables
+from pipeline import files, hashes, identity, images, kept, tables
 from pipeline.arrays import Pictures, RowNumbers
 from pipeline.errors import InputError, some
 from pipeline.tables import Index
@@ -22,8 +21,9 @@ def load(index: Index, rows: RowNumbers, size: int, embedded: Path) -> Pictures:
     """Return pictures as one array, decoded once and kept on disk.
 
     The array is a memory-mapped file below the cache folder (SPML_CACHE, else .cache), named
-    by what it holds: a second stage finds it there, and the operating system keeps in memory
-    what fits. Deleting the folder costs nothing but decoding again.
+    by what it holds: a second stage finds it there, reads it once to see that it is whole, and
+    the operating system keeps in memory what fits. Deleting the folder costs nothing but decoding
+    again.
 
     Args:
         index: the index.
@@ -35,14 +35,16 @@ def load(index: Index, rows: RowNumbers, size: int, embedded: Path) -> Pictures:
         (len(rows), size, size, 3) uint8, RGB, read-only.
 
     Raises:
-        InputError: a picture is missing, cannot be decoded or is not the one that prepare saw.
+        InputError: a picture is missing, cannot be decoded or is not the one that prepare saw;
+            there is no room for the array.
     """
     root = _root(index, rows)
-    kept = files.cache_folder() / "pictures" / f"{key(index, rows, size)}.npy"
-    if not kept.exists():
-        with files.replacing(kept) as temporary:
-            _decode_all(index, rows, size, embedded if root is None else root, temporary)
-    pictures: Pictures = np.load(kept, mmap_mode="r")
+    path = files.cache_folder() / "pictures" / f"{key(index, rows, size)}.npy"
+    pictures = kept.array(path)
+    if pictures is None:
+        with kept.making(path, (len(rows), size, size, 3), np.uint8) as made:
+            _decode_all(index, rows, size, embedded if root is None else root, made)
+        pictures = kept.opened(path)
     return pictures
 
 
@@ -88,25 +90,15 @@ def _changed(index: Index, row: int, encoded: bytes) -> bool:
     return bool(0 <= index.sizes[row] != len(encoded))
 
 
-def _decode_all(index: Index, rows: RowNumbers, size: int, source: Path, path: Path) -> None:
-    """Write the array of `load`; `source` is the data root, or images.parquet."""
-    # Running out of disk below a memory-mapped array would kill the process without a word.
-    needed, free = len(rows) * size * size * 3, shutil.disk_usage(path.parent).free
-    if needed > free:
-        raise InputError(
-            f"{path.parent}: {needed / 1e9:.1f} GB are needed to keep {len(rows):,} pictures of "
-            f"{size} x {size} pixels, {free / 1e9:.1f} GB are free; SPML_CACHE should name a "
-            f"folder with more room"
-        )
-    pictures = np.lib.format.open_memmap(
-        path, mode="w+", dtype=np.uint8, shape=(len(rows), size, size, 3)
-    )
+def _decode_all(
+    index: Index, rows: RowNumbers, size: int, source: Path, pictures: Pictures
+) -> None:
+    """Fill the array of `load`; `source` is the data root, or images.parquet."""
 
     def keep(position: int, picture: Image.Image) -> None:
         pictures[position] = images.squeezed(picture, size)
 
     _for_each(index, rows, source, keep)
-    pictures.flush()
 
 
 def _for_each(index: Index, rows: RowNumbers, source: Path, use: Use) -> None:

@@ -102,20 +102,18 @@ def write(models: Path, histories: Path, made: list[Generation], classes: tuple[
     in the format of pseudo_labels.parquet. The checkpoints are removed in the end.
     """
     *before, last = made
-    with files.replacing(models) as folder:
-        folder.mkdir()
-        model_file.save(folder / "model.safetensors", last.trained.model)
+    with files.replacing_all(models, histories) as (of_models, of_histories):
+        model_file.save(of_models / "model.safetensors", last.trained.model)
+        curves.write(of_histories, last.trained.curves)
         for number, generation in enumerate(before, start=1):
-            model_file.save(folder / f"generation-{number}.safetensors", generation.trained.model)
+            name = f"generation-{number}"
+            model_file.save(of_models / f"{name}.safetensors", generation.trained.model)
+            curves.write(of_histories / name, generation.trained.curves)
         for number, generation in enumerate(made[1:], start=2):
             tables.write_pseudo_labels(
-                folder / f"generation-{number}.parquet", generation.pseudo, classes
+                of_models / f"generation-{number}.parquet", generation.pseudo, classes
             )
-    with files.replacing(histories) as folder:
-        curves.write(folder, last.trained.curves)
-        for number, generation in enumerate(before, start=1):
-            curves.write(folder / f"generation-{number}", generation.trained.curves)
-        files.write_csv(folder / "generations.csv", _table(made))
+        files.write_csv(of_histories / "generations.csv", _table(made))
     for generation in made:
         generation.trained.forget()
 

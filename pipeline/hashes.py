@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline import files, images
+from pipeline import files, images, kept
 
 # Nanoseconds. A file that changed less than this before it was read may change again within the
 # same tick of the file system's clock, and would look unchanged: its hash is not kept.
@@ -49,7 +49,7 @@ def of(paths: Sequence[str | Path]) -> list[str | None]:
         if max(stamps[name][1:3]) < settled and _stamp(name) == stamps[name]
     }
     if lasting:
-        _write(place, known | lasting)
+        kept.write(place, json.dumps(known | lasting).encode())
     found = {name: digest for name, (_, digest) in same.items()} | read
     return [found.get(name) for name in names]
 
@@ -80,15 +80,7 @@ def _place(names: list[str]) -> Path:
 def _read(place: Path) -> dict[str, tuple[Stamp, str]]:
     """Return what is kept; nothing where it is damaged, since it can be made again."""
     try:
-        digest, _, text = place.read_bytes().partition(b"\n")
-    except FileNotFoundError:
+        known = json.loads(kept.read(place, place.name))
+    except (FileNotFoundError, kept.DamagedError):
         return {}
-    if hashlib.sha256(text).hexdigest().encode() != digest:
-        return {}
-    return {name: (stamp, found) for name, (stamp, found) in json.loads(text).items()}
-
-
-def _write(place: Path, known: dict[str, tuple[Stamp, str]]) -> None:
-    text = json.dumps(known).encode()
-    with files.replacing(place) as temporary:
-        temporary.write_bytes(hashlib.sha256(text).hexdigest().encode() + b"\n" + text)
+    return {name: (stamp, found) for name, (stamp, found) in known.items()}

@@ -5,12 +5,13 @@ small files of the project, on which the stages depend: another table, another i
 weights file under the same name is another description.
 """
 
+import contextlib
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-from pipeline import files, hashes, identity, weight_files
+from pipeline import files, hashes, identity, kept, weight_files
 from pipeline.datasets.prepare import PrepareParams, read_source, root_of_source
 from pipeline.errors import InputError
 
@@ -75,15 +76,15 @@ def _read(params: PrepareParams, root: Path) -> tuple[dict[str, str | None], lis
     that were read have the same content.
     """
     key = identity.name_of(str(root), params.in_use(), identity.code("pipeline.datasets.prepare"))
-    kept = files.cache_folder() / "sources" / f"{key}.json"
-    if kept.exists():
-        told: Description = json.loads(kept.read_text(encoding="utf-8"))
+    path = files.cache_folder() / "sources" / f"{key}.json"
+    with contextlib.suppress(FileNotFoundError, kept.DamagedError):
+        told: Description = json.loads(kept.read(path, path.name))
         if _hashed(root, told["annotations"]) == told["annotations"]:
             return told["annotations"], told["images"]
     rows = read_source(params)
     names = sorted(_relative(path, root) for path in rows.files)
     told = {"annotations": _hashed(root, names), "images": rows.paths or []}
-    write(kept, told)
+    kept.write(path, json.dumps(told).encode())
     return told["annotations"], told["images"]
 
 

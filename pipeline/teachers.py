@@ -109,11 +109,9 @@ def write(models: Path, histories: Path, made: dict[str, Trained]) -> None:
     The first one's curves are in the folder `histories` itself, those of each other in a folder
     of its name there. The checkpoints are removed in the end.
     """
-    with files.replacing(models) as folder:
-        for name, trained in made.items():
-            model_file.save(folder / f"{name}.safetensors", trained.model)
-    with files.replacing(histories) as folder:
+    with files.replacing_all(models, histories) as (of_models, of_histories):
         for number, (name, trained) in enumerate(made.items()):
-            curves.write(folder / name if number else folder, trained.curves)
+            model_file.save(of_models / f"{name}.safetensors", trained.model)
+            curves.write(of_histories / name if number else of_histories, trained.curves)
     for trained in made.values():
         trained.forget()

@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from pydantic import Field
 from torch import nn
 
-from pipeline import features, files, gallery, identity, models, recipe
+from pipeline import checkpoint, features, files, gallery, identity, models, recipe
 from pipeline.arrays import Part, RowNumbers
 from pipeline.augment import AugmentParams
 from pipeline.curves import Epoch, History
@@ -79,8 +79,8 @@ class Trained:
     def forget(self) -> None:
         """Remove the checkpoints."""
         if self.first:
-            for checkpoint in self.checkpoints:
-                checkpoint.unlink(missing_ok=True)
+            for path in self.checkpoints:
+                checkpoint.remove(path)
 
 
 def train(
@@ -114,7 +114,7 @@ def train(
 
     Raises:
         InputError: pictures or weights cannot be read; mode or loss do not go with the rest;
-            the loss is not finite; the device has too little memory.
+            the loss is not finite; the device has too little memory, or the disk too little room.
 
     Source: Cole et al. 2021, for the modes.
     """

@@ -40,10 +40,12 @@ class Stage(click.Command):
             return super().invoke(ctx)
         except InputError as error:
             raise click.ClickException(str(error)) from None
+        except BrokenPipeError:  # whoever reads what is printed has enough; click ends quietly
+            raise
         except OSError as error:
-            if error.filename is None:
-                raise
-            raise click.ClickException(printable(f"{error.filename}: {error.strerror}")) from None
+            what = error.strerror or one_line(error)
+            where = "" if error.filename is None else f"{error.filename}: "
+            raise click.ClickException(printable(where + what)) from None
         finally:
             logger.removeHandler(handler)
 

@@ -2,7 +2,7 @@
 
 import click
 
-from pipeline import tables
+from pipeline import files, tables
 from pipeline.datasets.prepare import PrepareParams, prepare
 from pipeline.params import read_section
 from stages import DATA, PARAMS, Stage
@@ -14,11 +14,12 @@ def main() -> None:
     params = read_section(PARAMS, "prepare", PrepareParams)
     prepared = prepare(params)
     index = prepared.index
-    tables.write_index(DATA / "index.parquet", index)
-    tables.write_truth(DATA / "truth.parquet", prepared.truth, index.classes)
     embedded_ids = index.image_ids if prepared.pictures else []
-    path = DATA / "images.parquet"
-    tables.write_images(path, embedded_ids, prepared.pictures, prepared.names)
+    outputs = [DATA / f"{name}.parquet" for name in ("images", "truth", "index")]
+    with files.replacing_all(*outputs) as (images_path, truth_path, index_path):
+        tables.write_images(images_path, embedded_ids, prepared.pictures, prepared.names)
+        tables.write_truth(truth_path, prepared.truth, index.classes)
+        tables.write_index(index_path, index)
     click.echo(f"index of {len(index.image_ids):,} pictures: {DATA / 'index.parquet'}")
 
 

@@ -26,9 +26,10 @@ def main() -> None:
     scores = _read("scores.parquet", index, "train")
     val_scores = _read("val_scores.parquet", index, "val") if needs_val_scores(params) else None
     pseudo = pseudo_labels(params, index, scores, val_scores)
-    tables.write_pseudo_labels(DATA / "pseudo_labels.parquet", pseudo, index.classes)
     told = summary(pseudo)
-    with files.replacing(REPORTS / "pseudo_label") as folder:
+    outputs = [DATA / "pseudo_labels.parquet", REPORTS / "pseudo_label"]
+    with files.replacing_all(*outputs) as (path, folder):
+        tables.write_pseudo_labels(path, pseudo, index.classes)
         folder.mkdir()
         (folder / "summary.json").write_text(json.dumps(told, indent=2) + "\n")
         files.write_csv(folder / "per_class.csv", summary_per_class(pseudo, index.classes))

@@ -147,7 +147,7 @@ def index(workplace: Path) -> Index:
 
 
 def checkpoints() -> list[str]:
-    return [path.name for path in Path(".cache/resume").glob("*")]
+    return [path.name for path in Path(".cache/resume").glob("*.ckpt")]
 
 
 # --- learning --------------------------------------------------------------------------

@@ -1,0 +1,349 @@
+"""Writing: a file is there as a whole or not at all, several together, and a full disk is told."""
+
+import errno
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from matplotlib.image import imsave
+from safetensors.torch import save_file
+
+from pipeline import curves, files, kept, parquet
+from pipeline.curves import Epoch
+from pipeline.errors import InputError
+from tests.conftest import ROOT
+
+
+@contextmanager
+def no_file_above(n_bytes: int) -> Iterator[None]:
+    """Let no file grow beyond a size: a disk that fails, for which nobody has to be root."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[None]:
+    """Put a disk of some size, such as "1m", at a folder."""
+    folder.mkdir(exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    done = shutil.which("mount") and subprocess.run(mount, capture_output=True, check=False)
+    if not done or done.returncode:
+        pytest.skip("no disk can be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)  # what is mapped may stay
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def dead_process() -> int:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    return process.pid
+
+
+# --- several together ------------------------------------------------------------------
+
+OLD = {"a": "old", "b/x": "old", "sub/c": "old"}
+NEW = {"a": "new", "b/y": "new", "sub/c": "new"}
+
+
+def old(folder: Path) -> None:
+    """Write three outputs, a folder among them."""
+    for name in OLD:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("old")
+
+
+def replace(folder: Path) -> None:
+    """Write them anew."""
+    with files.replacing_all(folder / "a", folder / "b", folder / "sub" / "c") as (a, b, c):
+        a.write_text("new")
+        b.mkdir()
+        (b / "y").write_text("new")
+        c.write_text("new")
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_text()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_several_are_replaced_together(tmp_path: Path) -> None:
+    old(tmp_path)
+    replace(tmp_path)
+    assert content(tmp_path) == NEW
+
+
+def test_several_appear_together_where_nothing_was(tmp_path: Path) -> None:
+    with files.replacing_all(tmp_path / "a", tmp_path / "new" / "b") as (a, b):
+        a.write_text("1")
+        b.write_text("2")
+        assert not (tmp_path / "a").exists()
+    assert content(tmp_path) == {"a": "1", "new/b": "2"}
+
+
+def failing(
+    monkeypatch: pytest.MonkeyPatch, owner: object, name: str, at: int, error: BaseException
+) -> None:
+    """Let the call of this number fail."""
+    real, calls = getattr(owner, name), []
+
+    def call(*args: object, **kwargs: object) -> object:
+        calls.append(args)
+        if len(calls) == at:
+            raise error
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, call)
+
+
+@pytest.mark.parametrize("at", range(1, 7))
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "I/O error"), KeyboardInterrupt()], ids=repr)
+def test_whichever_cannot_be_moved_all_old_ones_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int, error: BaseException
+) -> None:
+    old(tmp_path)
+    failing(monkeypatch, Path, "rename", at, error)
+    with pytest.raises((InputError, KeyboardInterrupt)):
+        replace(tmp_path)
+    assert content(tmp_path) == OLD
+
+
+def test_nothing_is_moved_before_all_of_it_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old(tmp_path)
+    flushed = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        flushed.append(re.sub(r"^\.(\w+)\..*tmp$", r"\1", path.name))
+        of_moves = flushed[-1] in {tmp_path.name, "sub"}
+        assert content(tmp_path).items() >= (NEW if of_moves else OLD).items()
+        real(descriptor)
+
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("no /proc")
+    monkeypatch.setattr(os, "fsync", fsync)
+    replace(tmp_path)
+    assert flushed == ["a", "y", "b", "c", tmp_path.name, "sub"]
+
+
+@pytest.mark.parametrize("at", range(1, 4))
+def test_what_cannot_be_flushed_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    old(tmp_path)
+    at += at > 2  # the third flush is that of a folder, which not every file system can
+    failing(monkeypatch, os, "fsync", at, OSError(errno.EIO, "I/O error"))
+    with pytest.raises(InputError, match=r"cannot be written: Input/output error$"):
+        replace(tmp_path)
+    assert content(tmp_path) == OLD
+
+
+# --- kills -----------------------------------------------------------------------------
+
+
+def test_a_kill_at_any_moment_leaves_no_mix_and_the_next_run_nothing_of_it(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from pipeline import files\n"
+        "at, real, calls = int(sys.argv[1]), Path.rename, []\n"
+        "def rename(self, target):\n"
+        "    calls.append(target)\n"
+        "    if len(calls) == at: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return real(self, target)\n"
+        "Path.rename = rename\n"
+        "with files.replacing_all(*map(Path, ('a', 'b', 'sub/c'))) as (a, b, c):\n"
+        "    b.mkdir()\n"
+        "    for path in (a, b / 'y', c): path.write_text('new')\n"
+    )
+    for at in (1, 3, 4, 6):
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        old(folder)
+        command = [sys.executable, "-c", code, str(at)]
+        env = os.environ | {"PYTHONPATH": str(ROOT)}
+        killed = subprocess.run(command, cwd=folder, env=env, capture_output=True, check=False)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        there = {text for name, text in content(folder).items() if ".tmp" not in name}
+        assert len(there) < 2
+        replace(folder)
+        assert content(folder) == NEW
+
+
+def test_what_a_killed_process_left_is_removed_and_what_others_write_is_not(
+    tmp_path: Path,
+) -> None:
+    dead, alive = dead_process(), os.getppid()
+    gone = [f".a.{files.HOST}.{dead}.tmp", f".another.b.{files.HOST}.{dead}.old.tmp"]
+    stay = [
+        f".a.{files.HOST}.{alive}.tmp", f".a.elsewhere.{dead}.tmp", f"a.{files.HOST}.{dead}.tmp",
+        f".a.{files.HOST}.{dead}",
+    ]  # fmt: skip
+    (tmp_path / gone[0]).mkdir()
+    (tmp_path / gone[0] / "half").touch()
+    for name in (gone[1], *stay):
+        (tmp_path / name).touch()
+    with files.replacing(tmp_path / "new") as temporary:
+        temporary.touch()
+    assert names(tmp_path) == sorted(["new", *stay])
+
+
+def test_what_an_earlier_process_of_the_same_number_left_is_removed(tmp_path: Path) -> None:
+    left = tmp_path / f".a.{files.HOST}.{os.getpid()}.tmp"
+    left.mkdir()
+    (left / "half").touch()
+    with files.replacing(tmp_path / "a") as temporary:
+        temporary.write_text("new")
+    assert content(tmp_path) == {"a": "new"}
+
+
+def test_inside_of_what_is_being_replaced_nothing_is_moved_twice(tmp_path: Path) -> None:
+    with files.replacing(tmp_path / "folder") as folder:
+        with files.replacing(folder / "sub" / "file") as path:
+            assert path == folder / "sub" / "file"
+            path.write_text("1")
+        with files.replacing(folder) as again:
+            assert again == folder
+    assert content(tmp_path) == {"folder/sub/file": "1"}
+
+
+@pytest.mark.parametrize("old_is_folder", [True, False])
+def test_a_file_never_takes_the_place_of_a_folder_nor_a_folder_that_of_a_file(
+    tmp_path: Path, old_is_folder: bool
+) -> None:
+    path = tmp_path / "out"
+    (path / "x" if old_is_folder else path).parent.mkdir(exist_ok=True)
+    (path / "x" if old_is_folder else path).write_text("old")
+
+    def replace() -> None:
+        with files.replacing(path) as temporary:
+            temporary.write_text("new") if old_is_folder else temporary.mkdir()
+
+    with pytest.raises(OSError, match="irectory") as refused:
+        replace()
+    assert refused.value.filename == str(path)
+    assert content(tmp_path) == {"out/x" if old_is_folder else "out": "old"}
+
+
+# --- full disks ------------------------------------------------------------------------
+
+
+def write_table(path: Path) -> None:
+    parquet.write(path, {"image_id": pa.array(map(str, np.random.rand(200_000)))}, ("a",))
+
+
+def write_model(path: Path) -> None:
+    with files.replacing(path) as temporary:
+        save_file({"weight": torch.rand(300_000)}, temporary)
+
+
+def write_figure(path: Path) -> None:
+    with files.replacing(path) as temporary:
+        imsave(temporary, np.random.rand(600, 600, 3), format="png")
+    plt.close("all")
+
+
+def write_text(path: Path) -> None:
+    with files.replacing(path) as temporary:
+        files.write_csv(temporary, {"class": list(range(300_000))})
+
+
+def write_array(path: Path) -> None:
+    """Write as none of ours is written: numpy does not tell why it cannot."""
+    with files.replacing(path) as temporary, temporary.open("wb") as file:
+        np.save(file, np.random.rand(200_000))
+
+
+def write_kept_array(path: Path) -> None:
+    with kept.making(path, (200_000,), np.float64) as made:
+        made[:] = 1
+
+
+def write_kept_bytes(path: Path) -> None:
+    kept.write(path, bytes(1_100_000))
+
+
+def write_curves(path: Path) -> None:
+    (path.parent / "fill").write_bytes(bytes(1_040_000))
+    try:
+        curves.write(path, [Epoch(number, 0.1, 0.1, 0.1) for number in range(3)])
+    finally:
+        (path.parent / "fill").unlink()
+
+
+WRITERS = [
+    write_table, write_model, write_figure, write_text, write_kept_array, write_kept_bytes,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("write", [*WRITERS, write_array])
+def test_a_disk_that_fails_is_told_in_a_line_and_leaves_what_was_there(
+    tmp_path: Path, write: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "out"
+    path.write_text("old")
+    with no_file_above(300_000), pytest.raises(InputError) as refused:
+        write(path)
+    why = "200000 requested and .* written" if write is write_array else "File too large"
+    assert re.fullmatch(rf"{path}: cannot be written: {why}", str(refused.value))
+    assert content(tmp_path) == {"out": "old"}
+
+
+@pytest.mark.parametrize("write", [*WRITERS, write_curves])
+def test_a_full_disk_is_told_with_its_folder_and_the_room_that_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], None]
+) -> None:
+    monkeypatch.chdir(tmp_path)  # DVCLive looks for git there
+    with small_disk(tmp_path / "disk", "1m"):
+        with pytest.raises(InputError) as refused:
+            write(tmp_path / "disk" / "out")
+        assert names(tmp_path / "disk") == []
+    folder, message = str(tmp_path / "disk"), str(refused.value)
+    if "kept" in write.__name__:
+        needs = "1.60" if write is write_kept_array else "1.10"
+        assert message == (
+            f"{folder}: {needs} MB are needed for out, 1.05 MB are free; SPML_CACHE should name a "
+            f"folder with more room"
+        )
+    else:
+        room = "0.0" if write is write_curves else "1.0"
+        assert re.fullmatch(
+            rf"{folder}: the disk is full: more than the {room}\d MB that were free are needed for "
+            r"out; should have more room",
+            message,
+        )
+
+
+def test_another_error_of_a_block_stays_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), files.replacing(tmp_path / "out"):
+        (tmp_path / "missing").read_text()
+    with pytest.raises(pa.ArrowInvalid), files.replacing(tmp_path / "out"):
+        pa.table({"a": [1], "b": [1, 2]})
+    assert names(tmp_path) == []
