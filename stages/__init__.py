@@ -6,18 +6,31 @@ Each also runs without DVC, from the folder that holds params.yaml:
 `python -m stages.prepare`.
 """
 
+import io
 import logging
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 from tqdm.auto import tqdm
 
+from pipeline import stopping
 from pipeline.errors import InputError, one_line
+from pipeline.terminal import shown
+
+# Asked for at once: it may end while torch is being imported, which takes seconds.
+STARTER = stopping.starter()
 
 PARAMS = Path("params.yaml")
 DATA = Path("data")
 REPORTS = Path("reports")
+
+
+def say(line: str, err: bool = False) -> None:
+    """Print a line that may hold names from files; none of them can break or colour it."""
+    click.echo(shown(line), err=err)
 
 
 class Stage(click.Command):
@@ -28,22 +41,34 @@ class Stage(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:
-            raise click.ClickException(one_line(error.format_message())) from None
+            raise click.ClickException(shown(one_line(error.format_message()))) from None
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the stage; an InputError or a failing file ends it with exit code 1."""
+        """Run the stage; an InputError or a failing file ends it with exit code 1.
+
+        A signal ends it with 128 and its number. Each is one line, which names from files
+        cannot break or colour.
+        """
         logger = logging.getLogger("pipeline")
         handler = _AboveProgressBars()
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that cannot show every name
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
-            return super().invoke(ctx)
+            with stopping.stoppable(STARTER):
+                return super().invoke(ctx)
         except InputError as error:
-            raise click.ClickException(str(error)) from None
+            raise click.ClickException(shown(str(error))) from None
         except OSError as error:
             if error.filename is None:
                 raise
-            raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+            message = f"{error.filename}: {error.strerror}"
+            raise click.ClickException(shown(message)) from None
+        except stopping.Stopped as stopped:
+            if os.environ.get("LOCAL_RANK", "0") == "0":  # one of several says it
+                click.echo(f"Error: {stopped}", err=True)
+            ctx.exit(stopped.exit_code)
         finally:
             logger.removeHandler(handler)
 
@@ -54,4 +79,4 @@ class _AboveProgressBars(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "" if record.levelno < logging.WARNING else "warning: "
         with tqdm.external_write_mode():
-            click.echo(prefix + record.getMessage())
+            say(prefix + record.getMessage())

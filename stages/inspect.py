@@ -4,9 +4,7 @@ python -m stages.inspect --class cat
 python -m stages.inspect old.parquet --against data/pseudo_labels.parquet
 """
 
-import io
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ import click
 
 from pipeline.errors import InputError
 from pipeline.inspection import label_diff, label_diff_text, label_file, label_text, label_truth
-from pipeline.terminal import View, shown
+from pipeline.terminal import View
 from stages import DATA, Stage
 
 COLOURS: dict[str, dict[str, Any]] = {
@@ -43,23 +41,18 @@ def main(
 
     FILE is data/pseudo_labels.parquet if none is given.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that cannot show every name
-        sys.stdout.reconfigure(errors="backslashreplace")
     if name is not None and image_id is not None:
         raise InputError("--class and --image: should be one of them")
     view = View(shutil.get_terminal_size().columns, rows, every_class, _paint)
     beside = path.with_name("truth.parquet")
     default = beside if beside.exists() else DATA / "truth.parquet"
-    try:
-        file = label_file.read(path)
-        file = label_truth.with_truth(file, truth or default, required=truth is not None)
-        if against:
-            diff = label_diff.compare(file, label_file.read(against))
-            lines = label_diff_text.page(diff, name, image_id, view)
-        else:
-            lines = label_text.page(file, name, image_id, view)
-    except InputError as error:  # which may cite names out of the file
-        raise InputError(shown(str(error))) from None
+    file = label_file.read(path)
+    file = label_truth.with_truth(file, truth or default, required=truth is not None)
+    if against:
+        diff = label_diff.compare(file, label_file.read(against))
+        lines = label_diff_text.page(diff, name, image_id, view)
+    else:
+        lines = label_text.page(file, name, image_id, view)
     click.echo("\n".join(lines))
 
 

@@ -139,9 +139,8 @@ def _close_site() -> str | None:
 
 
 def _follow_git() -> str | None:
-    """Tell DVC whether there is a git repository; without being told it wants one."""
-    here = Path.cwd()
-    under_git = any((folder / ".git").exists() for folder in (here, *here.parents))
+    """Tell DVC whether there is a git repository with a commit; else it wants one."""
+    under_git = _is_committed()
     local = configparser.ConfigParser(interpolation=None, strict=False)
     try:
         local.read(".dvc/config.local", encoding="utf-8")
@@ -155,9 +154,17 @@ def _follow_git() -> str | None:
         raise InputError("`dvc config` failed; what it said is above")
     if under_git:
         return "there is a git repository now: DVC uses it (core.no_scm in .dvc/config.local)"
-    return (
-        "no git repository: DVC goes without (core.no_scm in .dvc/config.local), `dvc exp` cannot"
-    )
+    return "no git repository with a commit: DVC goes without (core.no_scm in .dvc/config.local)"
+
+
+def _is_committed() -> bool:
+    """Return whether git has a commit here; dvclive, which writes the curves, wants one, too."""
+    command = ["git", "rev-parse", "--quiet", "--verify", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:  # DVC reads the repository without it
+        here = Path.cwd()
+        return any((folder / ".git").exists() for folder in (here, *here.parents))
 
 
 class _Alone:

@@ -180,10 +180,12 @@ def dvc(*arguments: str) -> str:
 
 @pytest.mark.slow
 def test_a_source_archive_runs_and_may_become_a_repository_later(archive: Path) -> None:
-    assert "no git repository: DVC goes without" in say()
+    assert "no git repository with a commit: DVC goes without" in say()
     assert "Running stage 'prepare'" in dvc("repro", "prepare")
     assert say() == ""
     subprocess.run([*GIT, "init", "-q"], check=True)
+    assert say() == ""
+    subprocess.run([*GIT, "commit", "-q", "--allow-empty", "-m", "start"], check=True)
     assert "there is a git repository now: DVC uses it" in say()
     assert "no_scm" not in (archive / ".dvc/config.local").read_text()
     assert "didn't change, skipping" in dvc("repro", "prepare")
@@ -191,7 +193,6 @@ def test_a_source_archive_runs_and_may_become_a_repository_later(archive: Path) 
 
 @pytest.mark.slow
 def test_a_poisoned_note_in_dvcs_default_folder_is_never_read(archive: Path) -> None:
-    subprocess.run([*GIT, "init", "-q"], check=True)
     say()
     (archive / "dvc.yaml").unlink()
     (archive / "file").write_text("a")
