@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# What a formula of a spreadsheet begins with, also in full width, and what may hide it.
+FORMULA = ("=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠")
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -30,8 +33,25 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_csv(path: Path, columns: dict[str, list[object]]) -> None:
-    """Write columns of equal length as CSV, for people and for `dvc plots`."""
+    """Write columns of equal length as CSV, for people and for `dvc plots`.
+
+    A name that a spreadsheet would take for a formula gets a ' before it, which makes it text.
+    """
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(columns)
-        rows.writerows(zip(*columns.values(), strict=True))
+        rows.writerow(map(_as_text, columns))
+        rows.writerows(map(_as_text, row) for row in zip(*columns.values(), strict=True))
+
+
+def _as_text(cell: object) -> object:
+    """Return a cell that no spreadsheet runs; what begins so and is a number stays one."""
+    if not isinstance(cell, str):
+        return cell
+    cell = cell.replace("\r", "\\r")  # which the writer leaves unquoted, and readers end a row at
+    if not cell.startswith(FORMULA) or cell in ("-", "+"):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
