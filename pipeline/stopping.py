@@ -37,6 +37,8 @@ def starter() -> psutil.Process | None:
     """Return the process that this one should end with; None if it may outlive all."""
     if not any(name in os.environ for name in STARTED):
         return None
+    if not os.getppid():  # outside the container
+        return None
     parent = psutil.Process(os.getppid())
     try:
         # DVC starts a command through a shell, which waits beside it or becomes it.
