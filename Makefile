@@ -11,6 +11,7 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
 ## repro: run the pipeline with DVC; only what changed runs
 repro: $(INSTALLED)
+	@python -m stages.ready
 	@dvc repro
 	@echo
 	@dvc metrics show
@@ -40,6 +41,8 @@ $(INSTALLED): requirements.txt requirements-uv.txt
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.txt
 	@# Compiled now: where byte code may not be written later, every start would compile it again.
 	@$(VENV)/bin/uv pip sync --quiet --compile-bytecode --require-hashes requirements.txt requirements-uv.txt
+	@# Closed to others before DVC writes into it, also where `dvc` is the first command.
+	@$(VENV)/bin/python -m stages.ready
 	@touch $@
 
 ## lock: write requirements.txt anew from pyproject.toml

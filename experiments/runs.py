@@ -319,21 +319,19 @@ def _call(folder: Path, name: str, threads: int | None) -> None:
     """Run a stage as a command, its output kept in a log."""
     kept = str(files.cache_folder().resolve())
     environment = os.environ | {"PYTHONPATH": str(ROOT), "SPML_CACHE": kept}
+    # Else a stage of a sweep that was killed would go on, unseen, beside the sweep started again.
+    environment["SPML_ENDS_WITH_STARTER"] = "1"
     if root := os.environ.get("SPML_DATA_ROOT"):
         environment["SPML_DATA_ROOT"] = str(Path(root).resolve())
     if threads:
         environment["OMP_NUM_THREADS"] = str(threads)
-    command = [sys.executable, "-m", "experiments.child", _stage(name)["module"]]
+    command = [sys.executable, "-m", _stage(name)["module"]]
     log = folder / f"{name}.log"
-    with (
-        log.open("w") as file,
-        # The pipe is never written to: its end tells the child that this process is gone.
-        subprocess.Popen(
-            command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=file,
-            stderr=subprocess.STDOUT,
-        ) as child,
-    ):  # fmt: skip
-        code = child.wait()
+    with log.open("w") as file:
+        code = subprocess.run(
+            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=file,
+            stderr=subprocess.STDOUT, check=False,
+        ).returncode  # fmt: skip
     if code:
         said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         last = said[-1].removeprefix("Error: ") if said else f"exit code {code}"

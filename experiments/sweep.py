@@ -7,7 +7,6 @@ what was stopped goes on where it was, and another tau or seed costs its own run
 """
 
 import os
-import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -28,7 +27,7 @@ from pipeline import files
 from pipeline.errors import InputError, some
 from pipeline.figures.sweep import Sweep, draw
 from pipeline.params import Params, read_section
-from stages import PARAMS, REPORTS, Stage
+from stages import PARAMS, REPORTS, Stage, ready, say
 
 STUDENT = ["pseudo_label", "train_student", "evaluate"]
 REFERENCES: dict[str, Values] = {"an": runs.AN, "full_labels": runs.FULL_LABELS}
@@ -76,7 +75,7 @@ def main(taus: str | None, seeds: str | None, jobs: int, repro: bool) -> None:
         folder = REPORTS / "sweep"
         write(folder, pd.DataFrame(rows))
         click.echo((folder / "table.md").read_text(encoding="utf-8"))
-        click.echo(f"figures and results.csv: {folder}; each run's own files: {out}")
+        say(f"figures and results.csv: {folder}; each run's own files: {out}")
     if failed:
         raise InputError(f"{len(failed)} runs failed: {some(failed, 3)}")
 
@@ -104,12 +103,9 @@ def _params(taus: str | None, seeds: str | None) -> SweepParams:
 
 def _repro() -> None:
     """Let DVC make what the students start from: at most one teacher and one scoring."""
-    try:
-        code = subprocess.run(["dvc", "repro", "score"], check=False).returncode
-    except FileNotFoundError:
-        raise InputError(
-            "dvc: no such command; activate .venv, or take data/ as it is with --no-repro"
-        ) from None
+    for line in ready.make_ready():
+        say(line)
+    code = ready.run_dvc("repro", "score")
     if code:
         raise InputError("`dvc repro score` failed; what it said is above")
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from pipeline.errors import InputError, one_line
 
+# What a formula of a spreadsheet begins with, also in full width, and what may hide it.
+FORMULA = ("=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠")
 # Processes of other machines may write to the same folder, with the same numbers.
 HOST = re.sub(r"[^A-Za-z0-9]", "-", platform.node()) or "host"
 # What this process is writing at the moment.
@@ -83,11 +85,14 @@ def replacing_all(*paths: Path, needs: int = 0, advice: str = "") -> Iterator[tu
 
 
 def write_csv(path: Path, columns: dict[str, list[object]]) -> None:
-    """Write columns of equal length as CSV, for people and for `dvc plots`."""
+    """Write columns of equal length as CSV, for people and for `dvc plots`.
+
+    A name that a spreadsheet would take for a formula gets a ' before it, which makes it text.
+    """
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(columns)
-        rows.writerows(zip(*columns.values(), strict=True))
+        rows.writerow(map(_as_text, columns))
+        rows.writerows(map(_as_text, row) for row in zip(*columns.values(), strict=True))
 
 
 def _beside(path: Path, what: str) -> Path:
@@ -221,3 +226,17 @@ def _on_disk(path: Path) -> int:
 def _size(n_bytes: int) -> str:
     """Write a number of bytes as people do."""
     return f"{n_bytes / 1e9:,.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:,.2f} MB"
+
+
+def _as_text(cell: object) -> object:
+    """Return a cell that no spreadsheet runs; what begins so and is a number stays one."""
+    if not isinstance(cell, str):
+        return cell
+    cell = cell.replace("\r", "\\r")  # which the writer leaves unquoted, and readers end a row at
+    if not cell.startswith(FORMULA) or cell in ("-", "+"):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import files, gallery
+from pipeline import files, gallery, pages
 from pipeline.arrays import BoolMatrix, Probs
 from pipeline.curves import History
 from pipeline.evaluate import Evaluation
@@ -23,15 +23,6 @@ FIGURES = {
     "score_histograms.png": "The teacher's scores of unobserved labels",
     "contact_sheet.png": "Training pictures and their labels",
 }
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; margin: 2rem auto; max-width: 72rem;
-       padding: 0 1rem; }
-img { max-width: 100%; height: auto; }
-table { border-collapse: collapse; margin: 1rem 0; }
-th, td { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #ddd; }
-th:first-child, td:first-child { text-align: left; }
-.wide { overflow-x: auto; }
-"""
 
 
 def write(
@@ -117,10 +108,7 @@ def page(evaluation: Evaluation, generations: dict[str, list[object]]) -> str:
         for name, title in FIGURES.items()
     )
     return (
-        "<!doctype html>\n"
-        '<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Evaluation</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"{pages.opening('Evaluation')}"
         f"<h1>Evaluation</h1>\n<p>mAP and AP in percent on the test pictures{judged}.</p>\n{note}"
         f"{_table(['metric', 'value'], metrics)}\n{several}{figures}\n<h2>Classes</h2>\n"
         f"{_table(list(columns), rows)}\n</body>\n</html>\n"

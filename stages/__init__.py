@@ -6,18 +6,30 @@ Each also runs without DVC, from the folder that holds params.yaml:
 `python -m stages.prepare`.
 """
 
+import io
 import logging
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 from tqdm.auto import tqdm
 
+from pipeline import stopping
 from pipeline.errors import InputError, one_line, printable
+
+# Asked for at once: it may end while torch is being imported, which takes seconds.
+STARTER = stopping.starter()
 
 PARAMS = Path("params.yaml")
 DATA = Path("data")
 REPORTS = Path("reports")
+
+
+def say(line: str, err: bool = False) -> None:
+    """Print a line that may hold names from files; none of them can break or colour it."""
+    click.echo(printable(line), err=err)
 
 
 class Stage(click.Command):
@@ -31,13 +43,20 @@ class Stage(click.Command):
             raise click.ClickException(printable(one_line(error.format_message()))) from None
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the stage; an InputError or a failing file ends it with exit code 1."""
+        """Run the stage; an InputError or a failing file ends it with exit code 1.
+
+        A signal ends it with 128 and its number. Each is one line, which names from files
+        cannot break or colour.
+        """
         logger = logging.getLogger("pipeline")
         handler = _AboveProgressBars()
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that cannot show every name
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
-            return super().invoke(ctx)
+            with stopping.stoppable(STARTER):
+                return super().invoke(ctx)
         except InputError as error:
             raise click.ClickException(str(error)) from None
         except BrokenPipeError:  # whoever reads what is printed has enough; click ends quietly
@@ -46,6 +65,10 @@ class Stage(click.Command):
             what = error.strerror or one_line(error)
             where = "" if error.filename is None else f"{error.filename}: "
             raise click.ClickException(printable(where + what)) from None
+        except stopping.Stopped as stopped:
+            if os.environ.get("LOCAL_RANK", "0") == "0":  # one of several says it
+                click.echo(f"Error: {stopped}", err=True)
+            ctx.exit(stopped.exit_code)
         finally:
             logger.removeHandler(handler)
 
@@ -56,4 +79,4 @@ class _AboveProgressBars(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "" if record.levelno < logging.WARNING else "warning: "
         with tqdm.external_write_mode():
-            click.echo(prefix + printable(record.getMessage()))
+            say(prefix + record.getMessage())

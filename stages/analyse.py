@@ -18,7 +18,7 @@ from pipeline.arrays import Probs
 from pipeline.errors import InputError, one_line, some
 from pipeline.score import choose_device, describe_device
 from pipeline.tables import Index
-from stages import DATA, REPORTS, Stage
+from stages import DATA, REPORTS, Stage, say
 
 EMBEDDED = DATA / "images.parquet"
 TEACHER = DATA / "teacher" / "model.safetensors"
@@ -78,15 +78,15 @@ def main(
         around = landscape(fabric, index, test, loaded, EMBEDDED, *asked)
     if not fabric.is_global_zero:
         return
-    click.echo(f"device: {describe_device(fabric, '32')}")
+    say(f"device: {describe_device(fabric, '32')}")
     both = (scored[0], scored[1])
     analysis = analyse(index, train, known, test, pseudo, both, split, column, around)
     report.write(REPORTS / "analyse", analysis)
     for number, value in report.summary(analysis).items():
-        click.echo(f"{number:34} {'-' if value is None else value}")
+        say(f"{number:34} {'-' if value is None else value}")
     for note in analysis.notes:
-        click.echo(f"note: {note}")
-    click.echo(f"report: {REPORTS / 'analyse' / 'index.html'}")
+        say(f"note: {note}")
+    say(f"report: {REPORTS / 'analyse' / 'index.html'}")
 
 
 def _paths(models: tuple[str, ...]) -> dict[str, Path]:

@@ -8,7 +8,7 @@ from pipeline.evaluate import by_generation, evaluate
 from pipeline.params import Params, read_section
 from pipeline.score import choose_device, describe_device
 from pipeline.score_split import score_split
-from stages import DATA, PARAMS, REPORTS, Stage
+from stages import DATA, PARAMS, REPORTS, Stage, say
 
 EMBEDDED = DATA / "images.parquet"
 
@@ -54,7 +54,7 @@ def main() -> None:
         model.cpu()
     if not fabric.is_global_zero:
         return
-    click.echo(f"device: {describe_device(fabric, '32')}")
+    say(f"device: {describe_device(fabric, '32')}")
     students = [*list(models)[2:], "student"]
     generations = by_generation(
         index, train, known, test, learned,
@@ -69,13 +69,13 @@ def main() -> None:
         generations,
     )  # fmt: skip
     for metric, value in evaluation.metrics.items():
-        click.echo(f"{metric:34} {'-' if value is None else value}")
+        say(f"{metric:34} {'-' if value is None else value}")
     if evaluation.note:
-        click.echo(f"note: {evaluation.note}")
+        say(f"note: {evaluation.note}")
     empty = len(index.classes) - int(test.any(axis=0).sum())
     if empty:
-        click.echo(f"warning: {empty} classes have no positive in test; each counts 0 in mAP")
-    click.echo(f"report: {folder / 'index.html'}")
+        say(f"warning: {empty} classes have no positive in test; each counts 0 in mAP")
+    say(f"report: {folder / 'index.html'}")
 
 
 if __name__ == "__main__":

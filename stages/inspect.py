@@ -4,9 +4,7 @@ python -m stages.inspect --class cat
 python -m stages.inspect old.parquet --against data/pseudo_labels.parquet
 """
 
-import io
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +41,6 @@ def main(
 
     FILE is data/pseudo_labels.parquet if none is given.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that cannot show every name
-        sys.stdout.reconfigure(errors="backslashreplace")
     if name is not None and image_id is not None:
         raise InputError("--class and --image: should be one of them")
     view = View(shutil.get_terminal_size().columns, rows, every_class, _paint)

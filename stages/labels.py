@@ -6,7 +6,7 @@ import click
 
 from pipeline import tables
 from pipeline.viewer import page
-from stages import DATA, REPORTS, Stage
+from stages import DATA, REPORTS, Stage, say
 
 FOLDER = click.Path(path_type=Path)
 
@@ -33,10 +33,10 @@ def main(file: Path | None, data: Path, out: Path, most: int) -> None:
     embedded = data / "images.parquet"
     data_shown = page.write(out, path, index, scores, pseudo, truth, embedded, most)
     for note in data_shown["notes"]:
-        click.echo(f"note: {note}")
+        say(f"note: {note}")
     n_shown = len(data_shown["image_ids"])
     of = "" if n_shown == len(ids) else f" of {len(ids):,}"
-    click.echo(f"labels of {n_shown:,}{of} pictures: {out / page.PAGE}")
+    say(f"labels of {n_shown:,}{of} pictures: {out / page.PAGE}")
 
 
 if __name__ == "__main__":

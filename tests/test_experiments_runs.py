@@ -1,12 +1,7 @@
 """Runs in folders: named by what they depend on, there as a whole or not at all."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +11,6 @@ from PIL import Image
 
 from experiments import runs
 from pipeline.errors import InputError
-from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -85,56 +79,6 @@ def test_the_digest_of_a_folder_follows_names_and_content(tmp_path: Path) -> Non
     assert len({runs.digest(folder) for folder in folders}) == 3
     (folders[1] / "x").write_text("1")
     assert runs.digest(folders[0]) == runs.digest(folders[1])
-
-
-def test_a_child_ends_when_its_starter_is_killed(tmp_path: Path) -> None:
-    (tmp_path / "sleeps.py").write_text(
-        "import os, pathlib, time\n"
-        "pathlib.Path('pid').write_text(str(os.getpid()))\n"
-        "time.sleep(60)\n"
-    )
-    (tmp_path / "starts.py").write_text(
-        "import subprocess, sys\n"
-        "command = [sys.executable, '-m', 'experiments.child', 'sleeps']\n"
-        "subprocess.Popen(command, stdin=subprocess.PIPE).wait()\n"
-    )
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
-    command = [sys.executable, "starts.py"]
-    with subprocess.Popen(command, cwd=tmp_path, env=environment) as starter:
-        wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text() != "")
-        child = int((tmp_path / "pid").read_text())
-        assert alive(child)
-        starter.send_signal(signal.SIGKILL)
-    wait_for(lambda: not alive(child))
-
-
-def test_a_child_is_the_module_that_it_runs(tmp_path: Path) -> None:
-    (tmp_path / "says.py").write_text("import sys\nprint(__name__, sys.argv[1:])\nsys.exit(3)\n")
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
-    command = [sys.executable, "-m", "experiments.child", "says", "--loud"]
-    with subprocess.Popen(
-        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as child:
-        assert child.stdout is not None
-        assert child.stdout.read() == "__main__ ['--loud']\n"
-    assert child.returncode == 3
-
-
-def alive(process: int) -> bool:
-    """Whether a process runs; one that ended and was not asked for by its starter does not."""
-    try:
-        os.kill(process, 0)
-        state = Path(f"/proc/{process}/stat")
-        return not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (ProcessLookupError, FileNotFoundError):
-        return False
-
-
-def wait_for(condition: Any) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end, "waited for 20 s"
-        time.sleep(0.02)
 
 
 @pytest.fixture

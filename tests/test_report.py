@@ -1,5 +1,8 @@
 """The page: everything on it, nothing from the network, no name taken for HTML."""
 
+import base64
+import hashlib
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
@@ -95,6 +98,23 @@ def test_the_page_needs_no_network() -> None:
     shown = [attrs for tag, attrs in reader.tags if tag == "img"]
     assert [attrs["src"] for attrs in shown] == list(FIGURES)
     assert all(attrs["alt"] for attrs in shown)
+
+
+def test_the_page_may_load_nothing_but_pictures_beside_it() -> None:
+    check_policy(report.page(evaluation(), ONE))
+
+
+def check_policy(page: str) -> None:
+    """Check that a page's policy lets in its style and pictures, and precedes both."""
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="(.*?)"', page)
+    style = page.split("<style>")[1].split("</style>", maxsplit=1)[0]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy == (
+        f"default-src 'none'; img-src 'self' file:; style-src 'sha256-{digest}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    assert page.index(policy) < page.index("<style>")
+    assert " style=" not in page
 
 
 def test_the_page_says_its_encoding_before_any_name() -> None:

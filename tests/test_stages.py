@@ -176,6 +176,19 @@ def test_a_class_without_any_positive_is_said_and_counts_zero(
     assert metrics["teacher.mAP"] == pytest.approx(aps.fillna(0).mean(), abs=1e-3)
 
 
+def test_no_name_from_a_file_reaches_the_terminal_as_it_is(
+    table: Path, workplace: Path, run_stage: RunStage, set_params: SetParams
+) -> None:
+    set_params({"prepare.classes": ["a", "b", "c", "\x1b[31mred"]})
+    said = run_stage("prepare").output
+    assert "1 classes have no observed positive: \\x1b[31mred" in said
+    set_params({"prepare.classes": ["a\n", "a\n", "b\x1b[31m"]})
+    said = run_stage("prepare", exit_code=1).output
+    assert said.startswith("Error: ")
+    assert said.count("\n") == 1
+    assert said[:-1].isprintable()
+
+
 def test_all_labels_observed_is_an_oracle(
     table: Path, workplace: Path, run_stage: RunStage, set_params: SetParams
 ) -> None:

@@ -23,7 +23,7 @@ from pipeline.weights import CENTRED
 from stages.analyse import _column, _paths, main
 from tests.conftest import ROOT, SMALL, edit_params
 from tests.miniatures import STAGES
-from tests.test_report import read
+from tests.test_report import check_policy, read
 
 OUT = Path("reports/analyse")
 QUICK = ["--landscape-grid", "3", "--landscape-pictures", "4"]
@@ -123,6 +123,7 @@ def test_any_two_models_can_be_compared_and_the_teacher_s_train_scores_are_those
     assert "landscape.mean.a" not in found
     assert not (OUT / "landscape.png").exists()
     assert "&lt;one&gt; (a)" in (OUT / "index.html").read_text()
+    check_policy((OUT / "index.html").read_text())
     rows = pd.read_csv(OUT / "wasserstein.csv").set_index("model")
     assert (rows["distance"]["<one>"] == 0).all()
     unobserved = index.targets[index.rows("train")] == 0

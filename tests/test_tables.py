@@ -1,5 +1,6 @@
 """The Parquet files: round trips, their schema, equal bytes, atomic writes, refused files."""
 
+import csv
 import json
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -437,6 +438,24 @@ def test_a_table_for_people_is_plain_csv(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     files.write_csv(path, {"class": ["Löwe", "a, b"], "n": [1, None]})
     assert path.read_bytes() == 'class,n\nLöwe,1\n"a, b",\n'.encode()
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠"])
+def test_no_name_in_a_table_for_people_is_a_formula(tmp_path: Path, start: str) -> None:
+    name = f"{start}cmd|' /C calc'!A0"
+    files.write_csv(tmp_path / "table.csv", {"class": [name], name: [1]})
+    with (tmp_path / "table.csv").open(newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file)) == [["class", f"'{name}"], [f"'{name}", "1"]]
+
+
+def test_a_lone_carriage_return_ends_no_row_of_a_table_for_people(tmp_path: Path) -> None:
+    files.write_csv(tmp_path / "table.csv", {"class": ["a\r=b"]})
+    assert (tmp_path / "table.csv").read_bytes() == b"class\na\\r=b\n"
+
+
+def test_numbers_in_a_table_for_people_stay_numbers(tmp_path: Path) -> None:
+    files.write_csv(tmp_path / "table.csv", {"gain": [-1.5, "-1.5", "+2", "1e-3", "-"]})
+    assert (tmp_path / "table.csv").read_text() == "gain\n-1.5\n-1.5\n+2\n1e-3\n-\n"
 
 
 # --- atomic writes ---------------------------------------------------------------------

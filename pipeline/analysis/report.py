@@ -6,12 +6,11 @@ from itertools import product
 from math import isfinite
 from pathlib import Path
 
-from pipeline import files
+from pipeline import files, pages
 from pipeline.analysis.analyse import Analysis
 from pipeline.analysis.landscape import Landscape
 from pipeline.analysis.scores import Densities, Gains, ScoreBins, Wasserstein
 from pipeline.figures import analysis as figures
-from pipeline.report import STYLE
 
 Columns = dict[str, list[object]]
 Summary = dict[str, str | float | int | None]
@@ -149,10 +148,7 @@ def page(analysis: Analysis) -> str:
     )
     first, second = map(escape, analysis.models)
     return (
-        "<!doctype html>\n"
-        '<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Analysis</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"{pages.opening('Analysis')}"
         f"<h1>Analysis</h1>\n<p>Two models, {first} (a) and {second} (b). Scores are of "
         f"{ENTRIES[analysis.split]}, where nothing else is said.</p>\n{notes}"
         f'<div class="wide"><table>\n<tr><th>number</th><th>value</th></tr>\n{rows}\n'

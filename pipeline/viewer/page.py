@@ -1,13 +1,11 @@
 """The page as one HTML file: its parts joined, the data in a block that is never run."""
 
-import base64
-import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
 
-from pipeline import files
+from pipeline import files, pages
 from pipeline.errors import InputError, some
 from pipeline.tables import Index, PseudoLabels, Scores, Truth
 from pipeline.viewer import thumbnails
@@ -88,12 +86,8 @@ def page(data: PageData) -> str:
     """
     script = "\n".join(_part(name) for name in SCRIPTS)
     style = _part("page.css")
-    policy = (
-        f"default-src 'none'; img-src 'self' file:; style-src '{_digest(style)}'; "
-        f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
-    )
     block = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
-    parts = {"policy": policy, "style": style, "script": script, "data": block}
+    parts = {"policy": pages.policy(style, script), "style": style, "script": script, "data": block}
     html = _part("page.html")
     for name, text in parts.items():  # the data last: nothing in it is taken for a place
         html = html.replace(f"{{{{{name}}}}}", text)
@@ -102,8 +96,3 @@ def page(data: PageData) -> str:
 
 def _part(name: str) -> str:
     return (HERE / name).read_text(encoding="utf-8")
-
-
-def _digest(text: str) -> str:
-    """Return what a policy calls an inline script or style by."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

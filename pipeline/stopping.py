@@ -1,0 +1,103 @@
+"""The end of a stage before its time: by a signal, or with the process that started it."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import psutil
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Seconds to clean up in; SLURM kills 30 s after its warning.
+GRACE = 20.0
+# Whoever sets one of these for a command wants it to end with himself: DVC, the launchers of
+# several processes, experiments.runs. A command that is started by hand may outlive its terminal.
+STARTED = ("DVC_STAGE", "LOCAL_RANK", "SPML_ENDS_WITH_STARTER")
+SHELLS = ("sh", "bash", "dash", "fish", "ksh", "zsh")
+
+
+class Stopped(BaseException):
+    """A signal asked for the end; no `Exception`, which somebody could catch to go on.
+
+    Attributes:
+        exit_code: what a shell makes of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        name = signal.Signals(number).name
+        super().__init__(
+            f"stopped by {name}; run it again: a training goes on after its last finished epoch"
+        )
+        self.exit_code = 128 + number
+
+
+def starter() -> psutil.Process | None:
+    """Return the process that this one should end with; None if it may outlive all."""
+    if not any(name in os.environ for name in STARTED):
+        return None
+    if not os.getppid():  # outside the container
+        return None
+    parent = psutil.Process(os.getppid())
+    try:
+        # DVC starts a command through a shell, which waits beside it or becomes it.
+        if parent.name() in SHELLS and parent.cmdline()[-2:-1] == ["-c"]:
+            return parent.parent() or parent
+    except psutil.Error:  # ended just now, or another user's
+        pass
+    return parent
+
+
+@contextmanager
+def stoppable(starter: psutil.Process | None) -> Iterator[None]:
+    """Raise `Stopped` in the block when a signal asks for the end, or the starter has ended.
+
+    So what the block has half done is taken back on the way out. What takes longer than GRACE
+    is cut off. Outside the main thread Python knows no signals, and this does nothing.
+
+    Raises:
+        Stopped: see above.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked, ended = threading.Event(), threading.Event()
+
+    def stop(number: int, _: FrameType | None) -> None:
+        if not asked.is_set():  # else it would stop the cleaning up
+            asked.set()
+            raise Stopped(number)
+
+    # What is ignored stays so: `nohup` and a shell's `&` ask for that.
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, stop)
+    threading.Thread(target=_watch, args=(starter, asked, ended), daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+        asked.set()
+        for number in heard:
+            signal.signal(number, before[number])
+
+
+def _watch(starter: psutil.Process | None, asked: threading.Event, ended: threading.Event) -> None:
+    """End the process when its starter has ended, and when its end takes too long."""
+    while not asked.wait(0.5):
+        if starter is not None and _has_ended(starter):
+            os.kill(os.getpid(), signal.SIGTERM)
+            break
+    if not ended.wait(GRACE):
+        stopped = Stopped(signal.SIGTERM)
+        os.write(2, f"Error: {stopped}\n".encode())
+        os._exit(stopped.exit_code)
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

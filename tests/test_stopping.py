@@ -1,0 +1,191 @@
+"""A signal, or the end of who started it, ends a stage in one line with nothing half done."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import psutil
+import pytest
+from click.testing import CliRunner
+
+from pipeline import files, stopping
+from pipeline.stopping import Stopped, stoppable
+from stages import Stage
+from tests.conftest import ROOT, RunStage, SetParams
+
+LINE = "Error: stopped by {}; run it again: a training goes on after its last finished epoch\n"
+SIGNALS = [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+
+
+@pytest.fixture(autouse=True)
+def _handlers() -> Iterator[None]:
+    """Keep a signal that nothing hears from ending the tests, and check what is left behind."""
+    before = {number: signal.getsignal(number) for number in stopping.SIGNALS}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(("number", "exit_code"), SIGNALS)
+def test_a_signal_ends_a_stage_in_one_line_with_nothing_half_written(
+    tmp_path: Path, number: int, exit_code: int
+) -> None:
+    @click.command(cls=Stage)
+    def main() -> None:
+        with files.replacing(tmp_path / "file") as temporary:
+            temporary.write_text("half")
+            os.kill(os.getpid(), number)
+            time.sleep(5)
+
+    result = CliRunner().invoke(main)
+    assert result.exit_code == exit_code
+    assert result.output == LINE.format(signal.Signals(number).name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_second_signal_does_not_stop_the_cleaning_up() -> None:
+    cleaned = False
+    with pytest.raises(Stopped, match="SIGTERM"), stoppable(None):  # noqa: PT012
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)
+            cleaned = True
+    assert cleaned
+
+
+def test_what_was_ignored_stays_so_and_handlers_are_put_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as under nohup
+    with stoppable(None):
+        assert signal.getsignal(signal.SIGTERM) is not before
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_command_by_hand_may_outlive_its_starter(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in stopping.STARTED:
+        monkeypatch.delenv(name, raising=False)
+    assert stopping.starter() is None
+    monkeypatch.setenv("DVC_STAGE", "prepare")
+    found = stopping.starter()
+    assert found is not None
+    assert found.pid == os.getppid()
+
+
+# The process that starts a command, and the command, which says its id and then works.
+STARTER = """
+import os, subprocess, sys
+shell = sys.argv[1:]
+command = [sys.executable, "-c", "import works; works.main()"]
+if shell:
+    command = [*shell, "-c", f'"{sys.executable}" -c "import works; works.main()"; true']
+subprocess.run(command, env=os.environ | {"DVC_STAGE": "works"})
+"""
+WORKS = """
+import os, time, pathlib, click
+from pipeline import files
+from stages import Stage
+
+@click.command(cls=Stage)
+def main():
+    with files.replacing(pathlib.Path("file")) as temporary:
+        temporary.write_text("half")
+        pathlib.Path("pid.part").write_text(str(os.getpid()))
+        pathlib.Path("pid.part").rename("pid")
+        time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("shell", [[], ["/bin/sh"]], ids=["itself", "through a shell"])
+def test_a_command_ends_when_its_starter_is_killed(tmp_path: Path, shell: list[str]) -> None:
+    (tmp_path / "works.py").write_text(WORKS)
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTER, *shell], cwd=tmp_path, env=environment,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    ) as starter:  # fmt: skip
+        wait_for((tmp_path / "pid").exists)
+        command = psutil.Process(int((tmp_path / "pid").read_text()))
+        starter.kill()
+        wait_for(lambda: not runs(command))
+        assert starter.stdout is not None
+        assert starter.stdout.read() == LINE.format("SIGTERM")
+    assert {path.name for path in tmp_path.iterdir()} <= {"__pycache__", "pid", "works.py"}
+
+
+def test_a_training_that_is_stopped_goes_on_after_its_last_epoch(
+    workplace: Path, run_stage: RunStage, set_params: SetParams
+) -> None:
+    set_params({"train_teacher.fit.epochs": 3, "prepare.digits.n_train": 40})
+    run_stage("prepare")
+
+    class AfterTwo(logging.Handler):
+        """Ask for the end as soon as two epochs are done."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            """Send the signal."""
+            if record.getMessage().startswith("epoch 2/3"):
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    handler = AfterTwo()
+    logging.getLogger("pipeline").addHandler(handler)
+    try:
+        said = run_stage("train_teacher", exit_code=143).output
+    finally:
+        logging.getLogger("pipeline").removeHandler(handler)
+    assert said.endswith(LINE.format("SIGTERM"))
+    assert "epoch 3/3" not in said
+    assert not list(workplace.rglob("*.tmp"))
+    said = run_stage("train_teacher").output
+    assert "going on after epoch 2" in said
+    assert "epoch 3/3" in said
+
+
+@pytest.mark.slow
+def test_a_dvc_that_is_killed_takes_its_stage_along_and_works_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SHELL", "/bin/sh")
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{tmp_path}")
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
+    (tmp_path / "works.py").write_text(WORKS + "main()\n")
+    works = f"stages:\n  works:\n    cmd: '{sys.executable} works.py'\n    outs: [file]\n"
+    (tmp_path / "dvc.yaml").write_text(works)
+    dvc = [sys.executable, "-m", "dvc", "repro", "--quiet"]
+    with subprocess.Popen(dvc) as killed:
+        wait_for((tmp_path / "pid").exists)
+        stage = psutil.Process(int((tmp_path / "pid").read_text()))
+        killed.kill()
+        wait_for(lambda: not runs(stage))
+    (tmp_path / "works.py").write_text("open('file', 'w').close()\n")
+    subprocess.run(dvc, check=True)
+    assert (tmp_path / "file").exists()
+
+
+def runs(process: psutil.Process) -> bool:
+    """Whether a process runs; one that ended and was not asked for by its starter does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end, "waited for 20 s"
+        time.sleep(0.02)
