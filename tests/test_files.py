@@ -21,7 +21,7 @@ from matplotlib.image import imsave
 from safetensors.torch import save_file
 
 from pipeline import curves, files, kept, parquet
-from pipeline.curves import Epoch
+from pipeline.curves import Epoch, History
 from pipeline.errors import InputError
 from tests.conftest import ROOT
 
@@ -293,7 +293,8 @@ def write_kept_bytes(path: Path) -> None:
 def write_curves(path: Path) -> None:
     (path.parent / "fill").write_bytes(bytes(1_040_000))
     try:
-        curves.write(path, [Epoch(number, 0.1, 0.1, 0.1) for number in range(3)])
+        epochs = [Epoch(number, 0.1, 0.1, 0.1) for number in range(3)]
+        curves.write(path, History(epochs, epochs[0]))
     finally:
         (path.parent / "fill").unlink()
 

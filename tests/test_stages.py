@@ -377,7 +377,7 @@ def test_a_picture_that_changed_since_prepare_is_refused(
     Image.new("RGB", (77, 77)).save(buffer, format="PNG")
     (table / "p/3.png").write_bytes(buffer.getvalue())
     output = run_stage("train_teacher", exit_code=1).output
-    assert "p/3.png (has changed since prepare: run it again" in output
+    assert "p/3.png (has changed since prepare: run `dvc repro`)" in output
 
 
 def test_all_stages_run_on_observed_labels_without_truth(
