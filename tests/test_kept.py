@@ -255,7 +255,7 @@ def test_two_processes_keep_the_same_checkpoint_without_harm(tmp_path: Path) -> 
         "from pathlib import Path\n"
         "from pipeline import checkpoint\n"
         "path = Path('resume/a.ckpt')\n"
-        "for number in range(40):\n"
+        "for number in range(25):\n"
         "    checkpoint.save(path, {'history': [number], 'network': torch.zeros(1000)})\n"
         "    assert checkpoint.load(path) is not None\n"
     )
