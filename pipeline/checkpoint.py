@@ -61,9 +61,15 @@ def load(path: Path) -> State | None:
 
 
 def remove(path: Path) -> None:
-    """Remove a checkpoint and what lies beside it."""
+    """Remove a checkpoint and what lies beside it.
+
+    The training is done and written: one that stays costs its room, and only that is said.
+    """
     for each in (path, _before(path), _damaged(path)):
-        each.unlink(missing_ok=True)
+        try:
+            each.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("%s: cannot be removed: %s", each, error.strerror)
 
 
 def _before(path: Path) -> Path:

@@ -200,20 +200,15 @@ def _in_words(
     if error.errno != errno.ENOSPC:
         why = one_line(error) if error.errno is None else os.strerror(error.errno)
         return f"{', '.join(map(str, paths))}: cannot be written: {why}"
+    # What has been written until then is removed.
     free = {path.parent: shutil.disk_usage(path.parent).free for path in paths}
     folder = min(free, key=lambda folder: free[folder])
-    names = ", ".join(path.name if path.parent == folder else str(path) for path in paths)
-    advice = advice or "should have more room"
-    if needs:
-        return (
-            f"{folder}: {_size(needs)} are needed for {names}, {_size(free[folder])} are free; "
-            f"{advice}"
-        )
-    # What has been written until then is removed.
     room = free[folder] + sum(map(_on_disk, temporaries))
+    names = ", ".join(path.name if path.parent == folder else str(path) for path in paths)
+    needed = f"{_size(needs)} are needed, " if needs else ""
     return (
-        f"{folder}: the disk is full: more than the {_size(room)} that were free are needed for "
-        f"{names}; {advice}"
+        f"{folder}: no space left for {names}: {needed}{_size(room)} are free; "
+        f"{advice or 'should have more room'}"
     )
 
 

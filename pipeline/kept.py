@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -39,13 +40,13 @@ def array(path: Path) -> np.ndarray | None:
     All of it is read to see that it is whole; a warning names one that is not.
     """
     try:
-        _check(path, path.name)
+        with _whole(path, path.name):
+            return opened(path)
     except FileNotFoundError:
         return None
     except DamagedError as error:
         log.warning("%s: %s; it is made again", path, error)
         return None
-    return opened(path)
 
 
 def opened(path: Path) -> np.ndarray:
@@ -91,49 +92,51 @@ def read(path: Path, name: str) -> bytes:
         FileNotFoundError: there is no such file.
         DamagedError: it is not as it was written.
     """
-    _check(path, name)
-    return path.read_bytes()[:-DIGEST]
+    with _whole(path, name) as (file, length):
+        return file.read(length)
 
 
 def _seal(path: Path, name: str) -> None:
     """Append the digest to a file that is to be called `name`."""
-    digest = _digest(path, path.stat().st_size, name)
-    with path.open("ab") as file:
-        file.write(digest)
+    with path.open("r+b") as file:
+        length = file.seek(0, os.SEEK_END)
+        file.write(_digest(file, length, name))
 
 
-def _check(path: Path, name: str) -> None:
-    """Read a file whole and compare it with its digest."""
+@contextmanager
+def _whole(path: Path, name: str) -> Iterator[tuple[BinaryIO, int]]:
+    """Open a file that is as it was written; give it with the length of its content.
+
+    It is opened once: another process may put another in its place at any moment.
+    """
     try:
-        length = path.stat().st_size - DIGEST
-        if length < 0:
-            raise DamagedError("is damaged: it is cut off")
         with path.open("rb") as file:
+            length = file.seek(0, os.SEEK_END) - DIGEST
+            if length < 0:
+                raise DamagedError("is damaged: it is cut off")
             file.seek(length)
             expected = file.read()
-        digest = _digest(path, length, name)
+            if _digest(file, length, name) != expected:
+                raise DamagedError("is damaged: its content is not what was written")
+            file.seek(0)
+            yield file, length
     except FileNotFoundError:
         raise
     except OSError as error:
         raise DamagedError(f"cannot be read: {error.strerror}") from None
-    if digest != expected:
-        raise DamagedError("is damaged: its content is not what was written")
 
 
-def _digest(path: Path, length: int, name: str) -> bytes:
+def _digest(file: BinaryIO, length: int, name: str) -> bytes:
     """Return a digest of a file's first bytes and of its name.
 
     CRC-32 is as fast as memory, finds what chance can do to a block, and lets other threads run.
     """
 
     def of_block(start: int) -> int:
-        crc, left = 0, min(BLOCK, length - start)
-        buffer = memoryview(bytearray(min(BUFFER, left)))
-        with path.open("rb", buffering=0) as file:
-            file.seek(start)
-            while left and (n := file.readinto(buffer[:left])):
-                crc = zlib.crc32(buffer[:n], crc)
-                left -= n
+        crc, end = 0, min(start + BLOCK, length)
+        while start < end and (part := os.pread(file.fileno(), min(BUFFER, end - start), start)):
+            crc = zlib.crc32(part, crc)
+            start += len(part)
         return crc
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

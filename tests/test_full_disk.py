@@ -88,8 +88,8 @@ def test_a_full_cache_is_told_as_the_cache(
         error = run_stage("train_teacher", exit_code=1).output.splitlines()[-1]
     (again / "cache").rmdir()
     folder = {"64k": "pictures", "300k": "resume"}[size]
-    assert error.startswith(f"Error: cache/{folder}: ")
-    assert "MB are needed for " in error
+    assert error.startswith(f"Error: cache/{folder}: no space left for ")
+    assert "MB are needed, " in error
     assert error.endswith("MB are free; SPML_CACHE should name a folder with more room")
     assert everything(again) == before
 

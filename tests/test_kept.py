@@ -232,6 +232,15 @@ def test_a_checkpoint_runs_nothing(workplace: Path, caplog: pytest.LogCaptureFix
     assert caplog.messages[0].startswith(f"{path}: holds what no checkpoint holds; it is set aside")
 
 
+def test_a_checkpoint_that_cannot_be_removed_is_told(
+    workplace: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = workplace / "a.ckpt"
+    path.mkdir()
+    checkpoint.remove(path)
+    assert caplog.messages == [f"{path}: cannot be removed: Is a directory"]
+
+
 def test_a_checkpoint_does_not_go_through_the_temporary_folder(
     index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,7 +255,7 @@ def test_two_processes_keep_the_same_checkpoint_without_harm(tmp_path: Path) -> 
         "from pathlib import Path\n"
         "from pipeline import checkpoint\n"
         "path = Path('resume/a.ckpt')\n"
-        "for number in range(100):\n"
+        "for number in range(25):\n"
         "    checkpoint.save(path, {'history': [number], 'network': torch.zeros(1000)})\n"
         "    assert checkpoint.load(path) is not None\n"
     )
