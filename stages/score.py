@@ -2,7 +2,7 @@
 
 import click
 
-from pipeline import ensemble, tables
+from pipeline import ensemble, model_file, tables
 from pipeline.params import read_section
 from pipeline.score import ScoreParams, choose_device, describe_device
 from pipeline.tables import Scores
@@ -19,8 +19,9 @@ def main() -> None:
     probs = ensemble.score(fabric, folder, index, embedded, params.batch_size, params.flip)
     if not fabric.is_global_zero:
         return
+    about = tables.made_from(index=index.digest(), teacher=model_file.digest(folder))
     for split, name in (("train", "scores"), ("val", "val_scores")):
-        scores = Scores(index.ids(index.rows(split)), probs[split])
+        scores = Scores(index.ids(index.rows(split)), probs[split], about)
         tables.write_scores(DATA / f"{name}.parquet", scores, index.classes)
     click.echo(f"device: {describe_device(fabric, '32')}")
     click.echo(f"scores of {len(probs['train']):,} pictures: {DATA / 'scores.parquet'}")

@@ -50,6 +50,7 @@ def test_nothing_else_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     curves.write(Path("reports/train_teacher"), HISTORY)
     assert set(contents(tmp_path)) == {
         "dvc.yaml",
+        "reports/train_teacher/SHA256SUMS",
         "reports/train_teacher/metrics.json",
         "reports/train_teacher/plots/metrics/loss.tsv",
         "reports/train_teacher/plots/metrics/lr.tsv",

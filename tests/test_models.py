@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from pipeline import model_file, models, weights
 from pipeline.errors import InputError
 from pipeline.folds import Fold
-from pipeline.models import Classifier, ModelParams, Spec
+from pipeline.models import Classifier, ModelParams
+from pipeline.spec import Spec
 from pipeline.weights import CENTRED, IMAGENET
 
 CLASSES = ("cat", "dog", "élan “du nord”")

@@ -161,9 +161,10 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 @st.composite
 def indexes(draw: st.DrawFn) -> Index:
     classes = draw(st.lists(NAMES, min_size=1, max_size=5, unique=True))
-    image_ids = sorted(draw(st.lists(NAMES, min_size=1, max_size=7, unique=True)))
+    image_ids = sorted(draw(st.lists(NAMES, min_size=3, max_size=7, unique=True)))
     shape = (len(image_ids), len(classes))
-    splits = np.array([draw(st.sampled_from(["train", "val", "test"])) for _ in image_ids])
+    more = [draw(st.sampled_from(["train", "val", "test"])) for _ in image_ids[3:]]
+    splits = np.array(draw(st.permutations(["train", "val", "test", *more])))
     targets = draw(arrays(np.int8, shape, elements=st.integers(-1, 1)))
     labels = draw(arrays(np.bool_, shape))
     # what the class says of its fields: test rows have no targets, only val rows have labels

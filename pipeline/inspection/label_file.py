@@ -96,7 +96,7 @@ def read(path: Path) -> LabelFile:
         InputError: the file is missing, is not a table of pseudo-labels, or names no picture or
             no probability where it should.
     """
-    _, classes = parquet.read(path, {}, "pseudo_label")
+    _, classes = parquet.read(path, "pseudo_labels", {})
     pseudo = tables.read_pseudo_labels(path, classes)
     if not pseudo.image_ids:
         raise InputError(f"{path}: has no picture; it should be written by the stage pseudo_label")

@@ -52,7 +52,7 @@ def with_truth(file: LabelFile, path: Path, required: bool) -> LabelFile:
 
 def _truth(file: LabelFile, path: Path) -> tuple[BoolMatrix, npt.NDArray[np.bool_]]:
     """Return the complete labels of the pictures, (N, C), and which are known, (N,)."""
-    _, classes = parquet.read(path, {}, "prepare")
+    _, classes = parquet.read(path, "truth", {})
     check_same_classes(path, classes, file)
     table = tables.read_truth(path)
     row_of = {name: row for row, name in enumerate(table.image_ids)}
