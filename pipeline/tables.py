@@ -254,11 +254,16 @@ def write_pseudo_labels(path: Path, pseudo: PseudoLabels, classes: tuple[str, ..
     parquet.write(path, "pseudo_labels", columns, classes, pseudo.rule | pseudo.about)
 
 
-def read_index(path: Path) -> Index:
+def read_index(path: Path, needed: tuple[str, ...] = SPLITS) -> Index:
     """Read index.parquet.
 
+    Args:
+        path: the file.
+        needed: the splits that should have pictures.
+
     Raises:
-        InputError: the file is missing, or is not an index.
+        InputError: the file is missing or damaged, is not an index, or has an unknown split or
+            one without pictures.
     """
     columns = {
         "image_id": STRING, "path": STRING, "split": STRING, "observed": NUMBERS,
@@ -272,7 +277,7 @@ def read_index(path: Path) -> Index:
         classes=classes,
         image_ids=parquet.image_ids(path, table),
         paths=table["path"].to_pylist(),
-        splits=_splits(path, table),
+        splits=_splits(path, table, needed),
         targets=observed.astype(np.int8) - negatives.astype(np.int8),
         labels=to_matrix(path, table["labels"], n_classes),
         sizes=pc.fill_null(table["size"], -1).to_numpy(),
@@ -280,7 +285,7 @@ def read_index(path: Path) -> Index:
     )
 
 
-def _splits(path: Path, table: pa.Table) -> npt.NDArray[np.str_]:
+def _splits(path: Path, table: pa.Table, needed: tuple[str, ...]) -> npt.NDArray[np.str_]:
     """Return the split of each picture of an index."""
     splits = table["split"].to_pylist()
     for row in (row for row, split in enumerate(splits) if split not in SPLITS):
@@ -288,7 +293,7 @@ def _splits(path: Path, table: pa.Table) -> npt.NDArray[np.str_]:
             f"{path}: image_id {table['image_id'][row].as_py()!r}: split {splits[row]!r}: should "
             f"be one of {', '.join(SPLITS)}"
         )
-    for split in SPLITS:
+    for split in needed:
         if split not in splits:
             raise InputError(f"{path}: has no {split} pictures; should have at least one")
     return np.array(splits, dtype=np.str_)

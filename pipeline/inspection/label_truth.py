@@ -69,7 +69,7 @@ def _observed_negatives(file: LabelFile, path: Path) -> BoolMatrix:
     """Return what the annotator ruled out, (N, C); nothing where there is no index."""
     if not path.exists():
         return np.zeros(file.pseudo.labels.shape, np.bool_)
-    index = tables.read_index(path)
+    index = tables.read_index(path, needed=("train",))
     check_same_classes(path, index.classes, file)
     targets = index.targets[index.rows("train")]
     same = index.ids(index.rows("train")) == file.pseudo.image_ids
