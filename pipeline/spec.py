@@ -92,17 +92,7 @@ def read(path: Path, metadata: Mapping[str, str], state: State) -> Spec:
             f"{path}: is damaged: its weights, or what it says of them, are not what was written; "
             f"run the stage that trains it again"
         )
-    described.pop("schema_version", None)
-    try:
-        return _SPEC.validate_json(json.dumps(described))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = one_line(".".join(str(part) for part in first["loc"]))
-        message = one_line(first["msg"])
-        raise InputError(
-            f"{path}: metadata {KEY!r}: {key or 'all of it'}: {message}; should describe a model, "
-            f"as the stage that trains it writes it"
-        ) from None
+    return _checked(path, metadata, described)
 
 
 def digest(path: Path, metadata: Mapping[str, str]) -> str | None:
@@ -111,8 +101,24 @@ def digest(path: Path, metadata: Mapping[str, str]) -> str | None:
     Raises:
         InputError: its metadata describe no model.
     """
-    found = _parse(path, metadata).get("digest")
-    return found if isinstance(found, str) else None
+    described = _parse(path, metadata)
+    digest = described.pop("digest", None)
+    _checked(path, metadata, described)
+    return None if digest is None else str(digest)
+
+
+def _checked(path: Path, metadata: Mapping[str, str], described: dict[str, Any]) -> Spec:
+    described = {key: value for key, value in described.items() if key != "schema_version"}
+    try:
+        return _SPEC.validate_json(json.dumps(described))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = one_line(".".join(str(part) for part in first["loc"]))
+        message = one_line(first["msg"])
+        raise InputError(
+            f"{path}: metadata {KEY!r} = {metadata[KEY][:80]!r}: {key or 'all'}: {message}; should "
+            f"describe a model, as the stage that trains it writes it"
+        ) from None
 
 
 def _parse(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:

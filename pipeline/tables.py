@@ -82,6 +82,10 @@ class Truth:
     labels: BoolMatrix
     about: dict[str, str] = field(default_factory=dict)
 
+    def digest(self) -> str:
+        """Return a digest of the pictures and their labels."""
+        return _digest(self.image_ids, self.labels)
+
     def of(self, index: Index, split: str) -> BoolMatrix:
         """Return the labels of a split, in the order of the index's rows.
 
@@ -200,7 +204,9 @@ def write_truth(path: Path, truth: Truth, classes: tuple[str, ...]) -> None:
         "image_id": pa.array(truth.image_ids, pa.string()),
         "labels": to_lists(truth.labels),
     }
-    parquet.write(path, "truth", columns, classes, truth.about)
+    # Nobody has a reason to correct the truth here and not at its source, so a change is damage.
+    about = truth.about | {"spml.digest": truth.digest()}
+    parquet.write(path, "truth", columns, classes, about)
 
 
 def write_images(
@@ -307,14 +313,22 @@ def read_truth(path: Path, expected: tuple[str, ...] | None = None) -> Truth:
         expected: the classes that it should be about; None takes any. So in the others, too.
 
     Raises:
-        InputError: the file is missing, is not a truth table, or has other classes.
+        InputError: the file is missing or damaged, is not a truth table, has other classes, or
+            was changed since it was written.
     """
     table, classes = parquet.read(path, "truth", {"image_id": STRING, "labels": NUMBERS})
     parquet.check_same_classes(path, classes, expected)
     image_ids = parquet.image_ids(path, table)
     parquet.check_known(path, table, "labels")
     labels = to_matrix(path, table["labels"], len(classes))
-    return Truth(image_ids, labels, parquet.about(path, table))
+    about = parquet.about(path, table)
+    written = about.pop("spml.digest", None)
+    truth = Truth(image_ids, labels, about)
+    if written not in (None, truth.digest()):
+        raise InputError(
+            f"{path}: its image_ids or labels are not those that prepare wrote; run it again"
+        )
+    return truth
 
 
 def read_images(path: Path, image_ids: list[str]) -> list[bytes]:

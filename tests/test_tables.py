@@ -681,6 +681,15 @@ def test_rows_that_no_stage_writes_are_refused(
     assert refusal(READERS[path.name], path) == message
 
 
+def test_a_truth_with_shifted_names_is_refused(tmp_path: Path) -> None:
+    write_all(tmp_path)
+    path = tmp_path / "truth.parquet"
+    changed(path, "image_id", ["d", "a", "c"])
+    assert refusal(tables.read_truth, path) == (
+        "its image_ids or labels are not those that prepare wrote; run it again"
+    )
+
+
 def test_scores_of_labels_that_do_not_ascend_stay_with_their_labels(tmp_path: Path) -> None:
     write_all(tmp_path)
     path = tmp_path / "pseudo_labels.parquet"
