@@ -73,6 +73,7 @@ def _models(folder: Path, index: Index) -> list[Classifier]:
                 f"{path}: left a fold of {fold.pictures} training pictures out, and the index has "
                 f"{n}; it was made for other data: run `dvc repro`"
             )
+    for path, model in models.items():
         check_made_from(path, model.spec.made_from, index=index.digest())
     left_out = [model for model in models.values() if model.spec.held_out is not None]
     return left_out or list(models.values())
