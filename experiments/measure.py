@@ -24,7 +24,7 @@ def main() -> None:
     fabric = choose_device("32")
     index = tables.read_index(DATA / "index.parquet")
     truth = tables.read_truth(DATA / "truth.parquet", index.classes)
-    model = model_file.load(DATA / "teacher" / "model.safetensors", index.classes)
+    model = model_file.load(DATA / "teacher" / "model.safetensors", index.classes, "teacher")
     fabric.to_device(model)
     embedded = DATA / "images.parquet"
     probs = score_split(fabric, model, index, "test", embedded, params.batch_size)

@@ -10,7 +10,7 @@ from pipeline.arrays import Probs
 from pipeline.errors import InputError
 from pipeline.models import Classifier
 from pipeline.score_split import score_split
-from pipeline.tables import Index
+from pipeline.tables import Index, check_made_from
 
 SPLITS = ("train", "val")
 
@@ -64,7 +64,7 @@ def _models(folder: Path, index: Index) -> list[Classifier]:
     """Return the models that score: those that left a fold out if there are any, else all."""
     first = folder / "model.safetensors"
     others = sorted(set(folder.glob("*.safetensors")) - {first})
-    models = {path: model_file.load(path, index.classes) for path in [first, *others]}
+    models = {path: model_file.load(path, index.classes, "teacher") for path in [first, *others]}
     n = len(index.rows("train"))
     for path, model in models.items():
         fold = model.spec.held_out
@@ -73,5 +73,7 @@ def _models(folder: Path, index: Index) -> list[Classifier]:
                 f"{path}: left a fold of {fold.pictures} training pictures out, and the index has "
                 f"{n}; it was made for other data: run `dvc repro`"
             )
+    for path, model in models.items():
+        check_made_from(path, model.spec.made_from, index=index.digest())
     left_out = [model for model in models.values() if model.spec.held_out is not None]
     return left_out or list(models.values())

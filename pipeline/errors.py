@@ -55,7 +55,7 @@ def incomplete_val(key: str, value: str, instead: str) -> InputError:
 
 def some(names: list[str], limit: int = 10) -> str:
     """List names in one line, at most `limit` of them, with the count of the rest."""
-    shown = ", ".join(names[:limit])
+    shown = ", ".join(one_line(name) for name in names[:limit])
     rest = len(names) - limit
     return f"{shown} and {rest} more" if rest > 0 else shown
 

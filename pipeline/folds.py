@@ -1,8 +1,10 @@
 """The parts that the training pictures are cut into, so that each is scored by who never saw it."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from pipeline.arrays import RowNumbers
 
@@ -18,10 +20,10 @@ class Fold:
         seed: of the cut.
     """
 
-    number: int
-    of: int
-    pictures: int
-    seed: int
+    number: Annotated[int, Field(ge=1)]
+    of: Annotated[int, Field(ge=1)]
+    pictures: Annotated[int, Field(ge=1)]
+    seed: Annotated[int, Field(ge=0)]
 
     def rows(self) -> RowNumbers:
         """Return the part's pictures, counted among the training pictures; ascending."""

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import Field
@@ -69,6 +69,11 @@ def train_all(
         alone = params.model_copy(update={"seed": params.seed + number - 1, "generations": 1})
         targets = pseudo.student_targets()
         trained = train(section, alone, index, targets, make_loss, embedded, keep=True)
+        trained.model.spec = replace(
+            trained.model.spec,
+            role="student",
+            made_from=tables.made_from(pseudo_labels=pseudo.digest()),
+        )
         made.append(Generation(trained, pseudo))
         if params.generations > 1 and trained.first:
             positives = summary(pseudo)["positives_per_image"]
@@ -89,7 +94,8 @@ def _scores(
     of_split = []
     for split in ("train", "val"):
         probs = score_split(fabric, model, index, split, embedded, batch_size, flip)
-        of_split.append(Scores(index.ids(index.rows(split)), probs, flip))
+        about = tables.FLIPPED if flip else {}
+        of_split.append(Scores(index.ids(index.rows(split)), probs, about))
     model.cpu()  # the device has room for the next
     return of_split[0], of_split[1]
 

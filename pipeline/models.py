@@ -6,7 +6,6 @@ belongs to its weights.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -17,9 +16,8 @@ from torch import Tensor, nn
 
 from pipeline import boost, weights
 from pipeline.errors import InputError, one_line
-from pipeline.folds import Fold
 from pipeline.params import Params
-from pipeline.weights import RGB
+from pipeline.spec import Spec
 
 BatchNorm = nn.modules.batchnorm._BatchNorm
 
@@ -44,37 +42,12 @@ class ModelParams(Params):
         return name
 
 
-@dataclass(frozen=True)
-class Spec:
-    """What a model file says of its model besides the weights.
-
-    Attributes:
-        backbone: its name, see `backbones`.
-        classes: the C class names.
-        input_size: side of the pictures it takes, in pixels.
-        mean: of the three channels of pictures in 0..1, subtracted first.
-        std: of the same, divided by then.
-        boost_lu: the factor of `boost.boosted`, or None for a plain head.
-        held_out: the training pictures that it was trained without; None if there are none.
-        frozen_backbone: the head alone was trained, the backbone is as it began: what it gives
-            the head is kept, see `features.load`.
-    """
-
-    backbone: str
-    classes: tuple[str, ...]
-    input_size: int
-    mean: RGB
-    std: RGB
-    boost_lu: float | None = None
-    held_out: Fold | None = None
-    frozen_backbone: bool = False
-
-
 class Classifier(nn.Module):
     """Pictures to logits: normalisation, backbone and head.
 
     Attributes:
         spec: what the model file says of it.
+        source: where it comes from, for messages.
     """
 
     mean: Tensor
@@ -83,6 +56,7 @@ class Classifier(nn.Module):
     def __init__(self, spec: Spec, freeze_batch_norm: bool = False):
         super().__init__()
         self.spec = spec
+        self.source = "the model"
         self.freeze_batch_norm = freeze_batch_norm
         self.register_buffer("mean", torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)

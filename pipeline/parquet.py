@@ -4,11 +4,18 @@ Every file opens with pandas, pyarrow, DuckDB and Hugging Face `datasets` withou
 from here: lists of classes are plain list<int64> columns, and the schema metadata tells
 `datasets` the names (ClassLabel). No time stamp, host, path or revision is written, so equal
 content gives equal bytes.
+
+A file is sealed: a digest of all its bytes stands between the last column and the footer, where
+Parquet looks at nothing that the footer does not point to. It is no metadata, since a program
+that changes a table keeps those, and whoever corrects a file by hand should not be refused: what
+another program writes has no seal.
 """
 
+import hashlib
 import json
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -21,54 +28,90 @@ from pipeline.errors import InputError, one_line, some
 from pipeline.files import replacing
 
 SCHEMA_VERSION = "1"
+# What a table may be of, and the stage that writes it.
+STAGES = {
+    "index": "prepare",
+    "truth": "prepare",
+    "images": "prepare",
+    "scores": "score",
+    "pseudo_labels": "pseudo_label",
+}
+# Keys of the metadata that this module alone reads and writes.
+OWN = ("spml.schema_version", "spml.table", "spml.classes")
+SEAL = b"spml.sha256:"
+MAGIC = b"PAR1"
 
 
 def write(
     path: Path,
+    kind: str,
     columns: dict[str, pa.Array],
     classes: tuple[str, ...],
     about: dict[str, str] | None = None,
 ) -> None:
-    """Write columns with the class names, and what else is to be known, in the metadata."""
+    """Write columns with the class names, and what else is to be known, in the metadata.
+
+    Args:
+        path: the file.
+        kind: one of STAGES.
+        columns: by their names.
+        classes: the names that the class numbers stand for.
+        about: more keys of the metadata, which begin with "spml."; see `about`.
+    """
     features = {name: _feature(name, column.type, classes) for name, column in columns.items()}
     metadata = {
         "huggingface": json.dumps({"info": {"features": features}}),
         "spml.schema_version": SCHEMA_VERSION,
+        "spml.table": kind,
         "spml.classes": json.dumps(classes, ensure_ascii=False),
         **(about or {}),
     }
     table = pa.table(columns).replace_schema_metadata(metadata)
     with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+        _seal(temporary)
 
 
 def read(
     path: Path,
+    kind: str,
     columns: dict[str, pa.DataType],
-    stage: str,
     optional: dict[str, pa.DataType] | None = None,
 ) -> tuple[pa.Table, tuple[str, ...]]:
     """Read a table and its class names.
 
     Args:
         path: the file.
-        columns: the columns that it should have, and their types. What another program has
+        kind: one of STAGES.
+        columns: columns that it should have, and their types. What another program has
             written in a type like it (large_string for string) is converted.
-        stage: the stage that writes it, for messages.
         optional: columns that it may have, and their types.
 
     Raises:
-        InputError: the file is missing, is no Parquet, lacks a column or the names, or has them
-            in another type.
+        InputError: the file is missing, damaged, no Parquet or a table of another kind; it lacks
+            a column or the names, or has them in another type.
     """
+    stage = STAGES[kind]
     try:
-        table = pq.read_table(path)
+        if not _is_whole(path):
+            raise InputError(
+                f"{path}: is damaged: its bytes are not those that were written; run the stage "
+                f"{stage} again"
+            )
+        table = pq.read_table(path, page_checksum_verification=True, partitioning=None)
+        table.validate(full=True)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run the stage {stage} first") from None
-    except (pa.ArrowInvalid, OSError) as error:  # damage inside a column is an OSError
+    except (pa.ArrowException, OSError, ValueError) as error:  # damage in a column is an OSError
         raise InputError(f"{path}: cannot be read as Parquet: {one_line(error)}") from None
     missing = [name for name in columns if name not in table.column_names]
     metadata = table.schema.metadata or {}
+    found = metadata.get(b"spml.table", kind.encode())
+    if found != kind.encode():
+        raise InputError(
+            f"{path}: is a table {one_line(found.decode(errors='replace'))!r}; should be "
+            f"{kind!r}, as the stage {stage} writes it"
+        )
     if missing or b"spml.classes" not in metadata:
         what = f"column {missing[0]!r}" if missing else "metadata 'spml.classes'"
         raise InputError(f"{path}: has no {what}; it should be written by the stage {stage}")
@@ -76,19 +119,119 @@ def read(
     for name, wanted in (columns | there).items():
         try:
             column = table[name].cast(wanted)
+        except KeyError:
+            raise InputError(f"{path}: has two columns {name!r}; should have one") from None
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             raise InputError(
-                f"{path}: column {name!r} is {table[name].type}; should be {wanted}, as the stage "
-                f"{stage} writes it"
+                f"{path}: column {name!r} is {one_line(table[name].type)}; should be {wanted}, as "
+                f"the stage {stage} writes it"
             ) from None
         table = table.set_column(table.column_names.index(name), name, column)
     return table, _class_names(path, metadata[b"spml.classes"])
 
 
+def about(path: Path, table: pa.Table) -> dict[str, str]:
+    """Return what the metadata of a table say besides its kind and its classes.
+
+    Raises:
+        InputError: it is no UTF-8; `path` is for the message.
+    """
+    said = {}
+    for key, value in table.schema.metadata.items():
+        try:
+            name = key.decode()
+            if name.startswith("spml.") and name not in OWN:
+                said[name] = value.decode()
+        except UnicodeDecodeError:
+            raise InputError(f"{path}: metadata {key!r} = {value[:80]!r}: is not UTF-8") from None
+    return said
+
+
+def image_ids(path: Path, table: pa.Table) -> list[str]:
+    """Return the names of a table's pictures.
+
+    Raises:
+        InputError: a row has none, or two have the same; `path` is for the message.
+    """
+    names: list[str] = table["image_id"].to_pylist()
+    for row in (row for row, name in enumerate(names) if name is None):
+        raise InputError(f"{path}: row {row} has no image_id; should name a picture")
+    if len(set(names)) < len(names):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
+        raise InputError(f"{path}: image_id {twice!r} is there twice; should be there once")
+    return names
+
+
+def check_known(path: Path, table: pa.Table, name: str) -> None:
+    """Check that a column has a value in every row.
+
+    Raises:
+        InputError: it is null in one; `path` is for the message.
+    """
+    for row in np.flatnonzero(table[name].is_null().to_numpy()):
+        raise InputError(
+            f"{path}: image_id {table['image_id'][row].as_py()!r}: {name} is null; should be a "
+            f"value, or a list that may be empty"
+        )
+
+
+# --- the seal --------------------------------------------------------------------------
+
+
+def _seal(path: Path) -> None:
+    """Put a digest of the file's bytes before its footer."""
+    with path.open("r+b") as file:
+        at = _footer(file)
+        digest = _digest(file, at, at)
+        file.seek(at)
+        footer = file.read()
+        file.seek(at)
+        file.write(SEAL + digest + footer)
+
+
+def _is_whole(path: Path) -> bool:
+    """Tell whether a file's bytes are those that were sealed; True for one without a seal."""
+    with path.open("rb") as file:
+        footer = _footer(file)
+        at = footer - len(SEAL) - 2 * hashlib.sha256().digest_size
+        if at < 0:
+            return True
+        file.seek(at)
+        seal = file.read(footer - at)
+        return not seal.startswith(SEAL) or seal[len(SEAL) :] == _digest(file, at, footer)
+
+
+def _footer(file: BinaryIO) -> int:
+    """Return where a Parquet file's footer begins; a negative number where it is none."""
+    end = file.seek(0, 2)
+    file.seek(max(0, end - 8))
+    tail = file.read()
+    if len(tail) < 8 or not tail.endswith(MAGIC):
+        return -1
+    return end - 8 - int.from_bytes(tail[:4], "little")
+
+
+def _digest(file: BinaryIO, end: int, start: int) -> bytes:
+    """Return the hex digest of a file's bytes before `end` and from `start` on."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    left = end
+    while left and (chunk := file.read(min(left, 2**20))):
+        digest.update(chunk)
+        left -= len(chunk)
+    file.seek(start)
+    while chunk := file.read(2**20):
+        digest.update(chunk)
+    return digest.hexdigest().encode()
+
+
+# --- classes ---------------------------------------------------------------------------
+
+
 def _class_names(path: Path, value: bytes) -> tuple[str, ...]:
     try:
         names = json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InputError(
@@ -111,6 +254,9 @@ def check_same_classes(
             f"{len(expected)} of the index ({some(list(expected), 5)}); it was made for other "
             f"data: run `dvc repro`"
         )
+
+
+# --- columns ---------------------------------------------------------------------------
 
 
 def to_lists(matrix: BoolMatrix, known: npt.NDArray[np.bool_] | None = None) -> pa.ListArray:

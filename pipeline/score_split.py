@@ -8,6 +8,7 @@ from torch import nn
 
 from pipeline import features, gallery
 from pipeline.arrays import Part, Probs, RowNumbers
+from pipeline.errors import InputError
 from pipeline.models import Classifier
 from pipeline.score import predict
 from pipeline.tables import Index
@@ -40,7 +41,7 @@ def score_split(
         some: which of the split's rows, counted among them; None: all.
 
     Raises:
-        InputError: pictures cannot be read.
+        InputError: pictures cannot be read; the model gives something that is no number.
     """
     rows, size = index.rows(split), model.spec.input_size
     network: nn.Module = model
@@ -50,4 +51,11 @@ def score_split(
         name = gallery.key(index, rows, size)
         whole = features.load(fabric, model, whole, name, batch_size)
     inputs = whole if some is None else Part(whole, some)
-    return predict(fabric, network, inputs, batch_size, flip)
+    probs = predict(fabric, network, inputs, batch_size, flip)
+    for row, column in np.argwhere(np.isnan(probs)):
+        image_id = index.image_ids[rows[row if some is None else some[row]]]
+        raise InputError(
+            f"{model.source}: gives {image_id!r}, class {index.classes[column]!r}, no number "
+            f"(nan); its weights are damaged or too large: it should be trained again"
+        )
+    return probs

@@ -1,6 +1,9 @@
 """The tables between the stages, as typed objects, and their files."""
 
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -13,6 +16,10 @@ from pipeline import parquet
 from pipeline.arrays import BoolMatrix, Probs, RowNumbers, Targets
 from pipeline.errors import InputError
 from pipeline.parquet import check_values, from_vectors, to_lists, to_matrix, to_vectors
+
+SPLITS = ("train", "val", "test")
+# What scores say of themselves that are means over mirror images.
+FLIPPED = {"spml.flip": "true"}
 
 # What the columns of all tables are; a list of numbers is one of class numbers.
 STRING = pa.string()
@@ -70,16 +77,33 @@ class Index:
         """Return the image_ids of some rows."""
         return [self.image_ids[row] for row in rows]
 
+    def digest(self) -> str:
+        """Return a digest of the pictures, their splits and labels, wherever the files lie."""
+        return _digest(
+            self.classes, self.image_ids, self.splits.tolist(), self.sha256, self.targets,
+            self.labels, self.val_labels,
+        )  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Truth:
     """The complete labels of the test pictures, and of the train pictures if they are known.
 
     Of the stages, only `evaluate` may read them.
+
+    Attributes:
+        image_ids: N unique names.
+        labels: (N, C).
+        about: what else the metadata say: see `made_from`. So in the others, too.
     """
 
     image_ids: list[str]
     labels: BoolMatrix
+    about: dict[str, str] = field(default_factory=dict)
+
+    def digest(self) -> str:
+        """Return a digest of the pictures and their labels."""
+        return _digest(self.image_ids, self.labels)
 
     def of(self, index: Index, split: str) -> BoolMatrix:
         """Return the labels of a split, in the order of the index's rows.
@@ -117,12 +141,20 @@ class Scores:
 
     Attributes:
         probs: (N, C) float32.
-        flip: whether each is the mean of a picture's and its mirror image's.
     """
 
     image_ids: list[str]
     probs: Probs
-    flip: bool = False
+    about: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def flip(self) -> bool:
+        """Tell whether each is the mean of a picture's and of its mirror image's."""
+        return FLIPPED.items() <= self.about.items()
+
+    def digest(self) -> str:
+        """Return a digest of the pictures and their scores."""
+        return _digest(self.image_ids, self.probs)
 
 
 @dataclass(frozen=True)
@@ -136,6 +168,7 @@ class PseudoLabels:
         rule: the rule that made them and its settings, as written to the metadata.
         targets: float32 in 0..1, the chance that the class is there; None: the labels, 0 or 1.
         weights: float32 >= 0, how much each entry counts; None: all 1.
+        about: what the metadata say besides the rule.
     """
 
     image_ids: list[str]
@@ -145,6 +178,11 @@ class PseudoLabels:
     rule: dict[str, str]
     targets: npt.NDArray[np.float32] | None = None
     weights: npt.NDArray[np.float32] | None = None
+    about: dict[str, str] = field(default_factory=dict)
+
+    def digest(self) -> str:
+        """Return a digest of the pictures and of what the student learns of them."""
+        return _digest(self.image_ids, self.student_targets())
 
     @property
     def ignored(self) -> BoolMatrix:
@@ -185,7 +223,7 @@ def write_index(path: Path, index: Index) -> None:
         "size": pa.array(index.sizes, pa.int64(), mask=index.sizes < 0),
         "sha256": pa.array(index.sha256, pa.string()),
     }
-    parquet.write(path, columns, index.classes, {"spml.val_labels": index.val_labels})
+    parquet.write(path, "index", columns, index.classes, {"spml.val_labels": index.val_labels})
 
 
 def write_truth(path: Path, truth: Truth, classes: tuple[str, ...]) -> None:
@@ -194,7 +232,9 @@ def write_truth(path: Path, truth: Truth, classes: tuple[str, ...]) -> None:
         "image_id": pa.array(truth.image_ids, pa.string()),
         "labels": to_lists(truth.labels),
     }
-    parquet.write(path, columns, classes)
+    # Nobody has a reason to correct the truth here and not at its source, so a change is damage.
+    about = truth.about | {"spml.digest": truth.digest()}
+    parquet.write(path, "truth", columns, classes, about)
 
 
 def write_images(
@@ -208,7 +248,8 @@ def write_images(
         [pa.array(pictures, pa.binary()), pa.array(names or image_ids, pa.string())],
         fields=[pa.field("bytes", pa.binary()), pa.field("path", pa.string())],
     )
-    parquet.write(path, {"image_id": pa.array(image_ids, pa.string()), "image": image}, ())
+    columns = {"image_id": pa.array(image_ids, pa.string()), "image": image}
+    parquet.write(path, "images", columns, ())
 
 
 def write_scores(path: Path, scores: Scores, classes: tuple[str, ...]) -> None:
@@ -217,7 +258,7 @@ def write_scores(path: Path, scores: Scores, classes: tuple[str, ...]) -> None:
         "image_id": pa.array(scores.image_ids, pa.string()),
         "probs": from_vectors(scores.probs),
     }
-    parquet.write(path, columns, classes, {"spml.flip": "true"} if scores.flip else {})
+    parquet.write(path, "scores", columns, classes, scores.about)
 
 
 def write_pseudo_labels(path: Path, pseudo: PseudoLabels, classes: tuple[str, ...]) -> None:
@@ -244,20 +285,25 @@ def write_pseudo_labels(path: Path, pseudo: PseudoLabels, classes: tuple[str, ..
             columns["ignored"] = to_lists(pseudo.ignored)
         if not banded or "spml.rule.weights" in pseudo.rule:
             columns["weights"] = from_vectors(pseudo.weights)
-    parquet.write(path, columns, classes, pseudo.rule)
+    parquet.write(path, "pseudo_labels", columns, classes, pseudo.rule | pseudo.about)
 
 
-def read_index(path: Path) -> Index:
+def read_index(path: Path, needed: tuple[str, ...] = SPLITS) -> Index:
     """Read index.parquet.
 
+    Args:
+        path: the file.
+        needed: the splits that should have pictures.
+
     Raises:
-        InputError: the file is missing, or is not an index.
+        InputError: the file is missing or damaged, is not an index, or has an unknown split or
+            one without pictures.
     """
     columns = {
         "image_id": STRING, "path": STRING, "split": STRING, "observed": NUMBERS,
         "observed_negatives": NUMBERS, "labels": NUMBERS, "size": pa.int64(), "sha256": STRING,
     }  # fmt: skip
-    table, classes = parquet.read(path, columns, "prepare")
+    table, classes = parquet.read(path, "index", columns)
     n_classes = len(classes)
     val_labels = table.schema.metadata.get(b"spml.val_labels", b"").decode(errors="replace")
     if val_labels not in get_args(ValLabels):
@@ -269,15 +315,29 @@ def read_index(path: Path) -> Index:
     negatives = to_matrix(path, table["observed_negatives"], n_classes)
     return Index(
         classes=classes,
-        image_ids=table["image_id"].to_pylist(),
+        image_ids=parquet.image_ids(path, table),
         paths=table["path"].to_pylist(),
-        splits=np.array(table["split"].to_pylist(), dtype=np.str_),
+        splits=_splits(path, table, needed),
         targets=observed.astype(np.int8) - negatives.astype(np.int8),
         labels=to_matrix(path, table["labels"], n_classes),
         sizes=pc.fill_null(table["size"], -1).to_numpy(),
         sha256=table["sha256"].to_pylist(),
         val_labels=cast("ValLabels", val_labels),
     )
+
+
+def _splits(path: Path, table: pa.Table, needed: tuple[str, ...]) -> npt.NDArray[np.str_]:
+    """Return the split of each picture of an index."""
+    splits = table["split"].to_pylist()
+    for row in (row for row, split in enumerate(splits) if split not in SPLITS):
+        raise InputError(
+            f"{path}: image_id {table['image_id'][row].as_py()!r}: split {splits[row]!r}: should "
+            f"be one of {', '.join(SPLITS)}"
+        )
+    for split in needed:
+        if split not in splits:
+            raise InputError(f"{path}: has no {split} pictures; should have at least one")
+    return np.array(splits, dtype=np.str_)
 
 
 def read_truth(path: Path, expected: tuple[str, ...] | None = None) -> Truth:
@@ -288,11 +348,22 @@ def read_truth(path: Path, expected: tuple[str, ...] | None = None) -> Truth:
         expected: the classes that it should be about; None takes any. So in the others, too.
 
     Raises:
-        InputError: the file is missing, is not a truth table, or has other classes.
+        InputError: the file is missing or damaged, is not a truth table, has other classes, or
+            was changed since it was written.
     """
-    table, classes = parquet.read(path, {"image_id": STRING, "labels": NUMBERS}, "prepare")
+    table, classes = parquet.read(path, "truth", {"image_id": STRING, "labels": NUMBERS})
     parquet.check_same_classes(path, classes, expected)
-    return Truth(table["image_id"].to_pylist(), to_matrix(path, table["labels"], len(classes)))
+    image_ids = parquet.image_ids(path, table)
+    parquet.check_known(path, table, "labels")
+    labels = to_matrix(path, table["labels"], len(classes))
+    about = parquet.about(path, table)
+    written = about.pop("spml.digest", None)
+    truth = Truth(image_ids, labels, about)
+    if written not in (None, truth.digest()):
+        raise InputError(
+            f"{path}: its image_ids or labels are not those that prepare wrote; run it again"
+        )
+    return truth
 
 
 def read_images(path: Path, image_ids: list[str]) -> list[bytes]:
@@ -301,8 +372,8 @@ def read_images(path: Path, image_ids: list[str]) -> list[bytes]:
     Raises:
         InputError: the file or one of the pictures is missing.
     """
-    table, _ = parquet.read(path, {"image_id": STRING, "image": IMAGE}, "prepare")
-    row_of = {name: row for row, name in enumerate(table["image_id"].to_pylist())}
+    table, _ = parquet.read(path, "images", {"image_id": STRING, "image": IMAGE})
+    row_of = {name: row for row, name in enumerate(parquet.image_ids(path, table))}
     absent = [name for name in image_ids if name not in row_of]
     if absent:
         raise InputError(f"{path}: has no picture {absent[0]!r}; run prepare again")
@@ -318,11 +389,11 @@ def read_scores(path: Path, expected: tuple[str, ...] | None = None) -> Scores:
         InputError: the file is missing, is not a table of scores, has other classes, or a score
             that is no probability.
     """
-    table, classes = parquet.read(path, {"image_id": STRING, "probs": FLOATS}, "score")
+    table, classes = parquet.read(path, "scores", {"image_id": STRING, "probs": FLOATS})
     parquet.check_same_classes(path, classes, expected)
-    flip = table.schema.metadata.get(b"spml.flip") == b"true"
+    image_ids = parquet.image_ids(path, table)
     probs = _probabilities(path, table, "probs", classes)
-    return Scores(table["image_id"].to_pylist(), probs, flip)
+    return Scores(image_ids, probs, parquet.about(path, table))
 
 
 def _probabilities(path: Path, table: pa.Table, name: str, classes: tuple[str, ...]) -> Probs:
@@ -341,8 +412,11 @@ def read_pseudo_labels(path: Path, expected: tuple[str, ...] | None = None) -> P
     """
     columns = {"image_id": STRING, "observed": NUMBERS, "labels": NUMBERS, "scores": FLOATS}
     optional = {"ignored": NUMBERS, "targets": FLOATS, "weights": FLOATS}
-    table, classes = parquet.read(path, columns, "pseudo_label", optional)
+    table, classes = parquet.read(path, "pseudo_labels", columns, optional)
     parquet.check_same_classes(path, classes, expected)
+    image_ids = parquet.image_ids(path, table)
+    parquet.check_known(path, table, "observed")
+    parquet.check_known(path, table, "labels")
     labels = to_matrix(path, table["labels"], len(classes))
     scores = pc.list_flatten(table["scores"]).to_numpy()
     if len(scores) != labels.sum():
@@ -350,20 +424,30 @@ def read_pseudo_labels(path: Path, expected: tuple[str, ...] | None = None) -> P
             f"{path}: has {len(scores)} scores for {labels.sum()} different labels; should have "
             f"one for each"
         )
+    lengths = [pc.fill_null(pc.list_value_length(table[name]), 0) for name in ("labels", "scores")]
+    for row in np.flatnonzero(lengths[0].to_numpy() != lengths[1].to_numpy()):
+        raise InputError(
+            f"{path}: image_id {image_ids[row]!r}: has {lengths[1][row]} scores for "
+            f"{lengths[0][row]} labels; should have one for each"
+        )
     probs = np.full(labels.shape, np.nan, dtype=np.float32)
-    probs[labels] = scores
+    # The labels of a file that was corrected by hand need not ascend.
+    rows = np.repeat(np.arange(len(labels)), lengths[0].to_numpy())
+    probs[rows, pc.list_flatten(table["labels"]).to_numpy()] = scores
     targets = None
     if "targets" in table.column_names:
         targets = _probabilities(path, table, "targets", classes)
-    metadata = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
+    about = parquet.about(path, table)
+    rule = {key: value for key, value in about.items() if key.startswith("spml.rule")}
     return PseudoLabels(
-        image_ids=table["image_id"].to_pylist(),
+        image_ids=image_ids,
         observed=to_matrix(path, table["observed"], len(classes)),
         labels=labels,
         probs=probs,
-        rule={key: value for key, value in metadata.items() if key.startswith("spml.rule")},
+        rule=rule,
         targets=targets,
         weights=_weights(path, table, classes),
+        about={key: value for key, value in about.items() if key not in rule},
     )
 
 
@@ -393,3 +477,46 @@ def check_same_images(path: Path, found: list[str], expected: list[str]) -> None
             f"{path}: its {len(found)} image_ids are not the {len(expected)} of the index; "
             f"it was made for other data: run `dvc repro`"
         )
+
+
+# --- what was made from what -----------------------------------------------------------
+
+
+def made_from(**digests: str) -> dict[str, str]:
+    """Return the metadata that say what a file was made from, by its name: index="...".
+
+    A digest is of the content, not of the file: what another program has written anew without
+    a change is the same.
+    """
+    return {f"spml.made_from.{name}": digest for name, digest in digests.items()}
+
+
+def check_made_from(path: Path, about: Mapping[str, str], **digests: str) -> None:
+    """Check that a file was made from what is there now, as far as it says from what.
+
+    Args:
+        path: the file.
+        about: what its metadata say.
+        digests: of what is there now, by name, as for `made_from`.
+
+    Raises:
+        InputError: it was made from something else.
+    """
+    for key, digest in made_from(**digests).items():
+        if about.get(key, digest) != digest:
+            what = key.rpartition(".")[2].replace("_", " ")
+            raise InputError(
+                f"{path}: was made with another {what} than the one there is now: run `dvc repro`"
+            )
+
+
+def _digest(*parts: object) -> str:
+    """Return a digest of arrays, and of lists that JSON can hold."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(f"{part.dtype.str} {part.shape}\n".encode())
+            digest.update(np.ascontiguousarray(part).data)
+        else:
+            digest.update(json.dumps(part).encode() + b"\n")
+    return digest.hexdigest()

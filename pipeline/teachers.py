@@ -10,7 +10,7 @@ from pydantic import Field
 from pipeline import curves, files, model_file
 from pipeline.errors import InputError
 from pipeline.folds import Fold
-from pipeline.tables import Index
+from pipeline.tables import Index, made_from
 from pipeline.train import MakeLoss, Trained, TrainParams, train
 
 log = logging.getLogger(__name__)
@@ -94,7 +94,12 @@ def train_all(
         trained = train(section, alone, index, targets, make_loss, embedded, rows, keep=True)
         if not trained.first:
             continue
-        trained.model.spec = replace(trained.model.spec, held_out=teacher.fold)
+        trained.model.spec = replace(
+            trained.model.spec,
+            held_out=teacher.fold,
+            role="teacher",
+            made_from=made_from(index=index.digest()),
+        )
         trained.model.cpu()  # the device has room for the next
         made[teacher.name] = trained
         if len(teachers) > 1:

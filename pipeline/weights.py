@@ -1,8 +1,6 @@
 """Weights to start from: torchvision's by name, or a local file, read without running its code."""
 
-import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +12,14 @@ import torchvision
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pipeline import weight_files
+from pipeline import spec, weight_files
 from pipeline.errors import InputError, one_line
-
-State = Mapping[str, Tensor]
-RGB = tuple[float, float, float]
+from pipeline.spec import RGB, State
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CENTRED = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+# How often a state is looked for within another; a file may hold one that holds itself.
+MOST_WRAPPED = 3
 
 # How torchvision's weight files name layers that have another name in its models of today.
 RENAMED = (
@@ -114,9 +112,20 @@ def read_safetensors(path: Path) -> tuple[State, dict[str, str]]:
         InputError: it is no safetensors file.
     """
     try:
+        return load_file(path), read_metadata(path)
+    except safetensors.SafetensorError as error:
+        raise InputError(f"{path}: cannot be read as safetensors: {one_line(error)}") from None
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Read the metadata of a safetensors file alone.
+
+    Raises:
+        InputError: it is no safetensors file.
+    """
+    try:
         with safetensors.safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-        return load_file(path), metadata
+            return file.metadata() or {}
     except safetensors.SafetensorError as error:
         raise InputError(f"{path}: cannot be read as safetensors: {one_line(error)}") from None
 
@@ -128,10 +137,10 @@ def _from_file(path: Path, section: str) -> Start:
         state = _unpickle(path)
     else:
         state, metadata = read_safetensors(path)
-        if "spml.spec" in metadata:  # a model of this pipeline
-            spec = json.loads(metadata["spml.spec"])
+        if spec.KEY in metadata:  # a model of this pipeline
+            described = spec.read(path, metadata, state)
             bare = {key.removeprefix("net."): value for key, value in state.items()}
-            return Start(bare, tuple(spec["mean"]), tuple(spec["std"]))
+            return Start(bare, described.mean, described.std)
     return Start({key.removeprefix("module."): v for key, v in state.items()}, *IMAGENET)
 
 
@@ -146,9 +155,10 @@ def _unpickle(path: Path) -> State:
             f"{path}: cannot be read as weights; should be a state dict of tensors alone, as "
             f"torch.save(model.state_dict(), ...) writes it"
         ) from None
-    # Training scripts wrap the state, and DataParallel prefixes its names.
-    while isinstance(state, dict) and "state_dict" in state:
-        state = state["state_dict"]
+    # Training scripts wrap the state, some twice, and DataParallel prefixes its names.
+    for _ in range(MOST_WRAPPED):
+        if isinstance(state, dict) and "state_dict" in state:
+            state = state["state_dict"]
     if not isinstance(state, dict) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
     ):

@@ -31,6 +31,13 @@ def main() -> None:
     ids = index.ids(index.rows("train"))
     tables.check_same_images(DATA / "scores.parquet", scores.image_ids, ids)
     tables.check_same_images(DATA / "pseudo_labels.parquet", pseudo.image_ids, ids)
+    of_index = index.digest()
+    for name, about, made_from in (
+        ("truth", truth.about, {}),
+        ("scores", scores.about, {"teacher": model_file.digest(DATA / "teacher")}),
+        ("pseudo_labels", pseudo.about, {"scores": scores.digest()}),
+    ):
+        tables.check_made_from(DATA / f"{name}.parquet", about, index=of_index, **made_from)
     test = truth.of(index, "test")
     train, known = truth.known_of(index, "train")
     histories = {name: curves.read(REPORTS / f"train_{name}") for name in ("teacher", "student")}
@@ -46,16 +53,20 @@ def main() -> None:
         path = DATA / "student" / f"generation-{number + 1}.parquet"
         learned.append(tables.read_pseudo_labels(path, index.classes))
         tables.check_same_images(path, learned[-1].image_ids, ids)
+    students = [*list(models)[2:], "student"]
+    origin = {"teacher": {"index": of_index}}
+    for name, labels in zip(students, learned, strict=True):
+        origin[name] = {"pseudo_labels": labels.digest()}
     probs = {}
     for name, path in models.items():
-        model = model_file.load(path, index.classes)
+        model = model_file.load(path, index.classes, "teacher" if name == "teacher" else "student")
+        tables.check_made_from(path, model.spec.made_from, **origin[name])
         fabric.to_device(model)
         probs[name] = score_split(fabric, model, index, "test", EMBEDDED, params.batch_size)
         model.cpu()
     if not fabric.is_global_zero:
         return
     say(f"device: {describe_device(fabric, '32')}")
-    students = [*list(models)[2:], "student"]
     generations = by_generation(
         index, train, known, test, learned,
         [probs[name] for name in students], [best[name] for name in students],

@@ -1,6 +1,7 @@
 """pseudo_label: index, scores -> data/pseudo_labels.parquet, reports/pseudo_label/."""
 
 import json
+from dataclasses import replace
 
 import click
 
@@ -26,6 +27,8 @@ def main() -> None:
     scores = _read("scores.parquet", index, "train")
     val_scores = _read("val_scores.parquet", index, "val") if needs_val_scores(params) else None
     pseudo = pseudo_labels(params, index, scores, val_scores)
+    about = tables.made_from(index=index.digest(), scores=scores.digest())
+    pseudo = replace(pseudo, about=about)
     told = summary(pseudo)
     outputs = [DATA / "pseudo_labels.parquet", REPORTS / "pseudo_label"]
     with files.replacing_all(*outputs) as (path, folder):
@@ -49,6 +52,7 @@ def _read(name: str, index: Index, split: str) -> Scores:
     path = DATA / name
     scores = tables.read_scores(path, index.classes)
     tables.check_same_images(path, scores.image_ids, index.ids(index.rows(split)))
+    tables.check_made_from(path, scores.about, index=index.digest())
     return scores
 
 

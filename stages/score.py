@@ -2,7 +2,7 @@
 
 import click
 
-from pipeline import ensemble, files, tables
+from pipeline import ensemble, files, model_file, tables
 from pipeline.params import read_section
 from pipeline.score import ScoreParams, choose_device, describe_device
 from pipeline.tables import Scores
@@ -19,10 +19,13 @@ def main() -> None:
     probs = ensemble.score(fabric, folder, index, embedded, params.batch_size, params.flip)
     if not fabric.is_global_zero:
         return
+    about = tables.made_from(index=index.digest(), teacher=model_file.digest(folder))
+    if params.flip:
+        about |= tables.FLIPPED
     outputs = [DATA / "scores.parquet", DATA / "val_scores.parquet"]
     with files.replacing_all(*outputs) as paths:
         for split, path in zip(("train", "val"), paths, strict=True):
-            scores = Scores(index.ids(index.rows(split)), probs[split], params.flip)
+            scores = Scores(index.ids(index.rows(split)), probs[split], about)
             tables.write_scores(path, scores, index.classes)
     click.echo(f"device: {describe_device(fabric, '32')}")
     click.echo(f"scores of {len(probs['train']):,} pictures: {DATA / 'scores.parquet'}")

@@ -22,6 +22,7 @@ def main() -> None:
     path = DATA / "pseudo_labels.parquet"
     pseudo = tables.read_pseudo_labels(path, index.classes)
     tables.check_same_images(path, pseudo.image_ids, index.ids(index.rows("train")))
+    tables.check_made_from(path, pseudo.about, index=index.digest())
     make_loss: MakeLoss = FullSupervision
     if params.prior_weight:
         make_loss = partial(PriorMatching, weight=params.prior_weight)

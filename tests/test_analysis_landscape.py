@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from pipeline.analysis.landscape import Landscape, direction, grid_steps, losses_around
-from pipeline.models import Classifier, Spec
+from pipeline.models import Classifier
 from pipeline.score import choose_device, predict
+from pipeline.spec import Spec
 from pipeline.weights import CENTRED
 
 STEPS = np.array([-1.0, 0.0, 1.0])

@@ -13,7 +13,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ import pytest
 from click.testing import CliRunner
 from datasets import DatasetDict
 from PIL import Image
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from pipeline import tables
@@ -391,6 +392,57 @@ PARQUET = {"prepare.table.file": "labels.parquet"}
 GIVEN = {"prepare.observe.process": "given"}
 UNVERIFIED = {"prepare.verify_pictures": False}
 
+
+def flipped(path: str) -> Break:
+    """Change a bit in the middle of a file."""
+
+    def break_(_: Path) -> None:
+        before = bytearray(Path(path).read_bytes())
+        before[len(before) // 2] ^= 8
+        Path(path).write_bytes(before)
+
+    return break_
+
+
+def copied(found: str, path: str) -> Break:
+    return lambda root: shutil.copyfile(found, path)
+
+
+def no_rows(path: str) -> Break:
+    return lambda root: pq.write_table(pq.read_table(path).slice(0, 0), path)
+
+
+def other_index(_: Path) -> None:
+    """Let the annotator have seen something else, as another prepare.seed does."""
+    index = tables.read_index(Path("data/index.parquet"))
+    tables.write_index(Path("data/index.parquet"), replace(index, targets=index.targets * 0))
+
+
+def model_of_nan(_: Path) -> None:
+    """Take the digest of a model away, and its numbers."""
+    path = Path("data/student/model.safetensors")
+    with safe_open(path, "np") as file:
+        described = json.loads(file.metadata()["spml.spec"])
+    del described["digest"]
+    state = {key: value * np.float32(np.nan) if value.dtype.kind == "f" else value
+             for key, value in load_file(path).items()}  # fmt: skip
+    save_file(state, path, {"spml.spec": json.dumps(described)})
+
+
+def huggingface(text: str) -> Break:
+    """Describe the columns of labels.parquet by something else."""
+
+    def break_(root: Path) -> None:
+        edit_params(Path("params.yaml"), {"prepare.table.file": "labels.parquet"})
+        table = pq.read_table(root / "labels.parquet")
+        table = table.replace_schema_metadata({"huggingface": text})
+        pq.write_table(table, root / "labels.parquet")
+
+    return break_
+
+
+HUGGINGFACE = ("labels.parquet: metadata 'huggingface' = ", ": should be an object as datasets")
+
 BROKEN = [
     # JSON in the format of COCO
     Broken("truncated JSON", "coco_json", cut("train.json"), ("train.json: is damaged",)),
@@ -657,7 +709,64 @@ BROKEN = [
             ), "pseudo_label"),
     Broken("a truth of other pictures", "trained",
            column_of("data/truth.parquet", "image_id", pa.array(["x"])),
-           ("truth.parquet: has no image_id 'p/1",), "evaluate"),
+           ("data/truth.parquet: image_id 'x' is there twice",), "evaluate"),
+    Broken("a truth of another draw", "trained", other_index,
+           ("data/truth.parquet: was made with another index than the one there is now",),
+           "evaluate"),
+    Broken("scores with a flipped byte", "trained", flipped("data/scores.parquet"),
+           ("data/scores.parquet: is damaged: its bytes are not those",), "pseudo_label"),
+    Broken("a model with a flipped byte", "trained", flipped("data/teacher/model.safetensors"),
+           ("data/teacher/model.safetensors: is damaged: its weights",), "score"),
+    Broken("a student in the place of the teacher", "trained",
+           copied("data/student/model.safetensors", "data/teacher/model.safetensors"),
+           ("data/teacher/model.safetensors: is a student; should be a teacher",), "score"),
+    Broken("a teacher in the place of the student", "trained",
+           copied("data/teacher/model.safetensors", "data/student/model.safetensors"),
+           ("data/student/model.safetensors: is a teacher; should be a student",), "evaluate"),
+    Broken("an index in the place of the truth", "trained",
+           copied("data/index.parquet", "data/truth.parquet"),
+           ("data/truth.parquet: is a table 'index'; should be 'truth'",), "evaluate"),
+    Broken("scores of another teacher", "trained",
+           scores_of(lambda s: replace(s, about=tables.made_from(teacher="another"))),
+           ("data/scores.parquet: was made with another teacher than the one there is now",),
+           "evaluate"),
+    Broken("pseudo-labels of other scores", "trained",
+           scores_of(lambda s: replace(s, probs=s.probs / 2)),
+           ("data/pseudo_labels.parquet: was made with another scores than",), "evaluate"),
+    Broken("a student of other pseudo-labels", "trained",
+           column_of("data/pseudo_labels.parquet", "weights", pa.array([[1, 1, 0.5]], FLOATS)),
+           ("data/student/model.safetensors: was made with another pseudo labels than",),
+           "evaluate"),
+    Broken("an index without rows", "trained", no_rows("data/index.parquet"),
+           ("data/index.parquet: has no train pictures; should have at least one",), "score"),
+    Broken("an index with an unknown split", "trained",
+           column_of("data/index.parquet", "split", pa.array(["training"])),
+           ("data/index.parquet: image_id 'p/0.jpg': split 'training': should be one of",),
+           "train_teacher"),
+    Broken("a model whose description is a number", "trained", model_with_spec("3"),
+           ("data/teacher/model.safetensors: metadata 'spml.spec' = '3': should describe",),
+           "score"),
+    Broken("a model whose description is a list", "trained", model_with_spec("[]"),
+           ("data/teacher/model.safetensors: metadata 'spml.spec' = '[]': should describe",),
+           "score"),
+    Broken("a model whose description has wrong types", "trained",
+           model_with_spec('{"backbone": ["a\\nb"], "classes": 3, "input_size": null}'),
+           ("data/teacher/model.safetensors: metadata 'spml.spec' = ", ": backbone: Input should"),
+           "score"),
+    Broken("a model whose weights are no numbers", "trained", model_of_nan,
+           ("data/student/model.safetensors: gives 'p/10.jpg', class 'a', no number (nan)",),
+           "evaluate"),
+    Broken("a curve that is text", "trained",
+           content("./reports/train_teacher/plots/metrics/val_mAP.tsv", b"it went\nup\n"),
+           ("reports/train_teacher/plots/metrics/val_mAP.tsv: line 2: ", "should be step 1 and"),
+           "evaluate"),
+    Broken("a curve that is empty", "trained",
+           content("./reports/train_student/plots/metrics/loss.tsv", b""),
+           ("reports/train_student/plots/metrics/loss.tsv: has no epoch",), "evaluate"),
+    Broken("class names that are null", "table", huggingface("null"), HUGGINGFACE),
+    Broken("class names that are a text", "table", huggingface('"x"'), HUGGINGFACE),
+    Broken("class names in a number", "table", huggingface('{"info": 3}'), HUGGINGFACE),
+    Broken("class names that are no JSON", "table", huggingface("{"), HUGGINGFACE),
 ]  # fmt: skip
 
 

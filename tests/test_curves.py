@@ -1,5 +1,6 @@
 """A history becomes files and a history again."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -49,6 +50,7 @@ def test_nothing_else_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     curves.write(Path("reports/train_teacher"), HISTORY)
     assert set(contents(tmp_path)) == {
         "dvc.yaml",
+        "reports/train_teacher/SHA256SUMS",
         "reports/train_teacher/metrics.json",
         "reports/train_teacher/plots/metrics/loss.tsv",
         "reports/train_teacher/plots/metrics/lr.tsv",
@@ -63,6 +65,56 @@ def test_writing_again_replaces_and_equal_histories_give_equal_bytes(tmp_path: P
     (tmp_path / "b" / "old.txt").write_text("left behind")
     curves.write(tmp_path / "b", HISTORY)
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+DAMAGES: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "has no epoch; run the training stage again"),
+    "no rows": (b"step\tloss\n", "has no epoch; run the training stage again"),
+    "text": (b"it went\nup\n", "line 2: "),
+    "no number": (b"step\tloss\n1\tlow\n", "line 2: "),
+    "not finite": (b"step\tloss\n1\tnan\n", "line 2: "),
+    "no value": (b"step\tloss\n1\t0.5\n2\n", "line 3: "),
+    "a missing step": (b"step\tloss\n1\t0.5\n3\t0.5\n", "line 3: "),
+    "not UTF-8": (b"step\tloss\n1\t\xff\n", "cannot be read as TSV: "),
+    "an open quote": (b'step\tloss\n1\t"0.5\n', "cannot be read as TSV: "),
+}
+
+
+@pytest.mark.parametrize(("content", "said"), DAMAGES.values(), ids=DAMAGES)
+def test_a_garbled_curve_is_refused_in_one_line(content: bytes, said: str, tmp_path: Path) -> None:
+    curves.write(tmp_path, HISTORY)
+    path = tmp_path / "plots" / "metrics" / "loss.tsv"
+    path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        curves.read(tmp_path)
+    assert str(caught.value).startswith(f"{path}: {said}")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_changed_digit_is_noticed_and_so_is_a_lost_epoch(tmp_path: Path) -> None:
+    curves.write(tmp_path, HISTORY)
+    path = tmp_path / "plots" / "metrics" / "val_mAP.tsv"
+    content = path.read_bytes()
+    assert len(HISTORY) > 1
+    for changed, said in (
+        (content.replace(b"\n1\t", b"\n1\t9"), f"{path}: is damaged, or "),
+        (b"".join(content.splitlines(keepends=True)[:-1]), f"{tmp_path}: has epochs "),
+    ):
+        path.write_bytes(changed)
+        with pytest.raises(InputError) as caught:
+            curves.read(tmp_path)
+        assert str(caught.value).startswith(said)
+
+
+def test_the_digests_are_those_of_sha256sum_and_curves_without_are_read(tmp_path: Path) -> None:
+    curves.write(tmp_path, HISTORY)
+    sums = tmp_path / "SHA256SUMS"
+    for line in sums.read_text().splitlines():
+        digest, name = line.split("  ")
+        assert digest == hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
+    whole = curves.read(tmp_path)
+    sums.unlink()
+    assert curves.read(tmp_path) == whole
 
 
 def test_a_missing_curve_names_the_file_and_what_to_run(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_the_counts_are_those_of_the_stages(keep: bool, tmp_path: Path) -> None:
     assert told["positives"] / 60 == of_stage["positives_per_image"]
     assert told["added"] / 60 == of_stage["added_per_image"]
 
-    index = tables.read_index(tmp_path / "index.parquet")
+    index = tables.read_index(tmp_path / "index.parquet", needed=("train",))
     truth = tables.read_truth(tmp_path / "truth.parquet").labels
     quality = metrics.pseudo_label_quality(file.pseudo.labels, index.targets, truth)
     counts = label_file.per_class(file)
@@ -170,7 +170,7 @@ def test_a_file_without_pictures_names_or_probabilities_is_refused(tmp_path: Pat
         refused(f"image_id 'photo-{row:03d}', class .*: score {score}", probs=probs)
     nothing = {"labels": file.pseudo.labels[:0], "probs": file.pseudo.probs[:0]}
     refused("has no picture", image_ids=[], observed=file.pseudo.observed[:0], **nothing)
-    with pytest.raises(InputError, match="has no column 'observed'"):
+    with pytest.raises(InputError, match="is a table 'truth'; should be 'pseudo_labels'"):
         label_file.read(tmp_path / "truth.parquet")
     with pytest.raises(InputError, match="no such file; run the stage pseudo_label first"):
         label_file.read(tmp_path / "c.parquet")
@@ -178,7 +178,7 @@ def test_a_file_without_pictures_names_or_probabilities_is_refused(tmp_path: Pat
 
 def test_a_file_of_another_program_needs_no_rule(tmp_path: Path) -> None:
     written(tmp_path)
-    table, classes = parquet.read(tmp_path / "a.parquet", {}, "pseudo_label")
+    table, classes = parquet.read(tmp_path / "a.parquet", "pseudo_labels", {})
     columns = {name: table[name].combine_chunks() for name in table.column_names}
-    parquet.write(tmp_path / "b.parquet", columns, classes)
+    parquet.write(tmp_path / "b.parquet", "pseudo_labels", columns, classes)
     assert label_file.read(tmp_path / "b.parquet").pseudo.rule == {}

@@ -23,7 +23,7 @@ def file(tmp_path: Path) -> LabelFile:
 def test_the_truth_and_the_observed_negatives_are_taken(file: LabelFile, tmp_path: Path) -> None:
     path = tmp_path / "truth.parquet"
     told = label_truth.with_truth(file, path, required=False)
-    index = tables.read_index(tmp_path / "index.parquet")
+    index = tables.read_index(tmp_path / "index.parquet", needed=("train",))
     assert (told.truth == tables.read_truth(path).labels).all()
     assert told.known.all()
     assert (told.negatives == (index.targets == -1)).all()

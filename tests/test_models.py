@@ -1,8 +1,10 @@
 """Backbones, their heads, weights from files, the model file."""
 
 import io
+import json
 import os
 import pickle
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,15 @@ import pytest
 import torch
 import torchvision
 from pydantic import ValidationError
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pipeline import model_file, models, weights
 from pipeline.errors import InputError
 from pipeline.folds import Fold
-from pipeline.models import Classifier, ModelParams, Spec
+from pipeline.models import Classifier, ModelParams
+from pipeline.spec import Spec
 from pipeline.weights import CENTRED, IMAGENET
 
 CLASSES = ("cat", "dog", "élan “du nord”")
@@ -367,7 +371,14 @@ def _saved(value: Any) -> bytes:
     return buffer.getvalue()
 
 
+def _within_itself() -> bytes:
+    state: dict[str, Any] = {}
+    state["state_dict"] = state
+    return _saved(state)
+
+
 NO_WEIGHTS = {
+    "a state within itself": _within_itself(),
     "empty": b"",
     "text": b"this is a letter, not a file of weights\n",
     "web page": b"<!DOCTYPE html>\n<html>404</html>\n",
@@ -514,6 +525,116 @@ def test_a_file_that_is_no_model_of_ours_is_refused(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, path)
     with pytest.raises(InputError, match=r"has no metadata 'spml.spec': not a model of this"):
         model_file.load(path)
+
+
+def described_as(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Write a model file whose metadata are another program's, so without a digest."""
+    model_file.save(path, classifier("small_cnn", 3))
+    with safe_open(path, "pt") as file:
+        described = json.loads(file.metadata()["spml.spec"])
+    del described["digest"]
+    changed = change(described)
+    described = described if changed is None else changed
+    save_file(load_file(path), path, {"spml.spec": json.dumps(described)})
+
+
+WRONG_SPECS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "a number": lambda spec: 3,
+    "a list": lambda spec: [],
+    "a text": lambda spec: "small_cnn",
+    "a number as classes": lambda spec: spec.update(classes=3),
+    "numbers as classes": lambda spec: spec.update(classes=[1, 2, 3]),
+    "no mean": lambda spec: spec.update(mean=None),
+    "a mean of two": lambda spec: spec.update(mean=[0.5, 0.5]),
+    "a text as std": lambda spec: spec.update(std="abc"),
+    "a std of zero": lambda spec: spec.update(std=[0, 0.5, 0.5]),
+    "a std that is no number": lambda spec: spec.update(std=[float("nan"), 0.5, 0.5]),
+    "a size of 10^30": lambda spec: spec.update(input_size=10**30),
+    "a fold of nothing": lambda spec: spec.update(
+        held_out={"number": 1, "of": 0, "pictures": 24, "seed": 0}
+    ),
+    "a fold that is a number": lambda spec: spec.update(held_out=3),
+    "a key of two lines": lambda spec: spec.update({"a\nb": 1}),
+}
+
+
+@pytest.mark.parametrize("change", WRONG_SPECS.values(), ids=WRONG_SPECS)
+def test_a_description_of_wrong_types_is_refused_in_one_line_wherever_it_is_read(
+    change: Callable[[dict[str, Any]], object], tmp_path: Path
+) -> None:
+    path = tmp_path / "model.safetensors"
+    described_as(path, change)
+    for read in (
+        lambda: model_file.load(path),
+        lambda: model_file.digest(tmp_path),
+        lambda: models.build(params(weights=path), CLASSES),
+    ):
+        with pytest.raises(InputError) as caught:
+            read()
+        assert str(caught.value).startswith(f"{path}: metadata 'spml.spec' = ")
+        assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("backbone", ["no\nbackbone", "list_models", "resnet18"])
+def test_a_description_of_another_backbone_is_refused_in_one_line(
+    backbone: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.safetensors"
+    described_as(path, lambda spec: spec.update(backbone=backbone))
+    with pytest.raises(InputError) as caught:
+        model_file.load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_model_file_without_a_digest_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    described_as(path, lambda spec: None)
+    assert model_file.load(path).spec == classifier("small_cnn", 3).spec
+
+
+def test_every_changed_byte_of_a_model_file_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    model_file.save(path, classifier("small_cnn", 3))
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    for at in [*range(0, end, 43), *range(end, len(content), len(content) // 20), len(content) - 1]:
+        changed = bytearray(content)
+        changed[at] ^= 1
+        path.write_bytes(changed)
+        for read in (model_file.load, lambda path: models.build(params(weights=path), CLASSES)):
+            with pytest.raises(InputError) as caught:
+                read(path)
+            assert len(str(caught.value).splitlines()) == 1
+
+
+def test_two_weights_that_have_changed_places_are_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    model_file.save(path, classifier("small_cnn", 3))
+    state = load_file(path)
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    mean, var = "net.1.running_mean", "net.1.running_var"
+    save_file(state | {mean: state[var], var: state[mean]}, path, metadata)
+    with pytest.raises(InputError, match="is damaged: its weights, or what it says of them"):
+        model_file.load(path)
+
+
+def test_a_model_of_another_role_is_refused_where_the_role_counts(tmp_path: Path) -> None:
+    path, model = tmp_path / "model.safetensors", classifier("small_cnn", 3)
+    for role in ("teacher", "student", None):
+        model.spec = replace(model.spec, role=role, made_from={"spml.made_from.index": "1"})
+        model_file.save(path, model)
+        assert model_file.load(path).spec == model.spec
+        assert models.build(params(weights=path), CLASSES).spec.role is None
+        if role == "student":
+            with pytest.raises(InputError) as caught:
+                model_file.load(path, role="teacher")
+            assert str(caught.value) == (
+                f"{path}: is a student; should be a teacher: run `dvc repro`"
+            )
+        else:
+            model_file.load(path, role="teacher")
 
 
 def test_a_model_file_with_other_weights_than_it_says_is_refused(tmp_path: Path) -> None:

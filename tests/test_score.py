@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from pipeline import models
 from pipeline.arrays import Part
 from pipeline.errors import InputError
-from pipeline.models import Classifier, Spec
+from pipeline.models import Classifier
 from pipeline.score import choose_device, describe_device, predict, to_device
+from pipeline.spec import Spec
 from pipeline.weights import CENTRED
 
 

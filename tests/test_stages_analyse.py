@@ -17,7 +17,8 @@ from pipeline import model_file, tables
 from pipeline.analysis.report import FIGURES
 from pipeline.analysis.scores import wasserstein
 from pipeline.errors import InputError
-from pipeline.models import Classifier, Spec
+from pipeline.models import Classifier
+from pipeline.spec import Spec
 from pipeline.tables import Index, Scores, Truth
 from pipeline.weights import CENTRED
 from stages.analyse import _column, _paths, main

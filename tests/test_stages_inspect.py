@@ -128,7 +128,7 @@ def test_the_truth_beside_the_file_comes_before_that_of_data() -> None:
     [
         (["x.parquet"], "x.parquet: no such file; run the stage pseudo_label first"),
         (["data"], "data: "),
-        (["data/truth.parquet"], "data/truth.parquet: has no column 'observed'"),
+        (["data/truth.parquet"], "data/truth.parquet: is a table 'truth'; should be 'pseudo_"),
         (["--class", "dgo"], "has no class 'dgo'; should be one such as dog"),
         (["--image", "photo-77"], "has no picture 'photo-77'; should be one such as photo-0"),
         (["--class", "\x1b[2J\n"], "has no class '\\x1b[2J\\n'; should be one such as cat"),

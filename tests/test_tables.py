@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -127,6 +128,13 @@ def write_all(folder: Path) -> None:
 
 def same(found: Any, expected: Any) -> None:
     assert type(found) is type(expected)
+    if isinstance(expected, list):
+        for one, other in zip(found, expected, strict=True):
+            same(one, other)
+        return
+    if isinstance(expected, bytes):
+        assert found == expected
+        return
     for field in fields(expected):
         left, right = getattr(found, field.name), getattr(expected, field.name)
         if isinstance(right, np.ndarray):
@@ -162,9 +170,10 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 @st.composite
 def indexes(draw: st.DrawFn) -> Index:
     classes = draw(st.lists(NAMES, min_size=1, max_size=5, unique=True))
-    image_ids = sorted(draw(st.lists(NAMES, min_size=1, max_size=7, unique=True)))
+    image_ids = sorted(draw(st.lists(NAMES, min_size=3, max_size=7, unique=True)))
     shape = (len(image_ids), len(classes))
-    splits = np.array([draw(st.sampled_from(["train", "val", "test"])) for _ in image_ids])
+    more = [draw(st.sampled_from(["train", "val", "test"])) for _ in image_ids[3:]]
+    splits = np.array(draw(st.permutations(["train", "val", "test", *more])))
     targets = draw(arrays(np.int8, shape, elements=st.integers(-1, 1)))
     labels = draw(arrays(np.bool_, shape))
     # what the class says of its fields: test rows have no targets, only val rows have labels
@@ -402,6 +411,7 @@ def test_the_metadata_name_the_classes_the_rule_and_nothing_of_the_machine(
     assert metadata.keys() == {
         b"huggingface",
         b"spml.schema_version",
+        b"spml.table",
         b"spml.classes",
         b"spml.rule",
         b"spml.rule.tau",
@@ -588,7 +598,175 @@ def test_a_file_that_is_damaged_inside_a_column_is_refused(tmp_path: Path) -> No
     start = pq.read_metadata(path).row_group(0).column(0).dictionary_page_offset
     content[start : start + 40] = b"\xff" * 40
     path.write_bytes(content)
+    assert refusal(tables.read_scores, path).startswith("is damaged: its bytes are not those")
+
+
+@pytest.mark.parametrize("checksums", [True, False])
+def test_a_table_that_another_program_has_written_anew_is_read_though_it_has_no_seal(
+    checksums: bool, tmp_path: Path
+) -> None:
+    write_all(tmp_path)
+    path = tmp_path / "pseudo_labels.parquet"
+    table = pq.read_table(path)
+    column = pa.array(["a", "corrected"], pa.string())
+    table = table.set_column(0, "image_id", column)  # the metadata stay
+    pq.write_table(table, path, write_page_checksum=checksums)
+    assert tables.read_pseudo_labels(path).image_ids == ["a", "corrected"]
+    frame = pd.read_parquet(path)
+    rewritten = pa.Table.from_pandas(frame).replace_schema_metadata(table.schema.metadata)
+    pq.write_table(rewritten, path)
+    same(tables.read_pseudo_labels(path), replace(PSEUDO, image_ids=["a", "corrected"]))
+
+
+def test_a_flipped_number_in_a_table_of_another_program_fails_its_page_checksum(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "scores.parquet"
+    tables.write_scores(path, SCORES, CLASSES)
+    table = pq.read_table(path)
+    pq.write_table(table, path, write_page_checksum=True, compression="none", use_dictionary=False)
+    content = path.read_bytes()
+    number = np.float32(SCORES.probs[0, 0]).tobytes()
+    at = content.index(number) + 2
+    path.write_bytes(content[:at] + bytes([content[at] ^ 16]) + content[at + 1 :])
     assert refusal(tables.read_scores, path).startswith("cannot be read as Parquet: ")
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_every_changed_byte_of_a_file_is_noticed_or_is_without_effect(
+    name: str, tmp_path: Path
+) -> None:
+    write_all(tmp_path)
+    path = tmp_path / name
+    content, before, messages = path.read_bytes(), READERS[name](path), []
+    for at in [*range(0, len(content), 61), *range(len(content) - 12, len(content))]:
+        for mask in (1, 64):
+            changed = bytearray(content)
+            changed[at] ^= mask
+            path.write_bytes(changed)
+            try:
+                found = READERS[name](path)
+            except InputError as error:
+                messages.append(str(error))
+            else:
+                same([found], [before])
+    assert len(messages) > 70
+    assert all(len(message.splitlines()) == 1 for message in messages)
+
+
+def test_a_file_is_noticed_that_stands_in_for_another(tmp_path: Path) -> None:
+    write_all(tmp_path)
+    for found in TYPES:
+        for name in TYPES:
+            if name != found:
+                path = tmp_path / f"instead of {name}"
+                path.write_bytes((tmp_path / found).read_bytes())
+                what = found.removesuffix(".parquet")
+                assert refusal(READERS[name], path).startswith(f"is a table '{what}'; should be ")
+
+
+def changed(path: Path, name: str, values: list[Any]) -> None:
+    """Put another column into a table, as another program would."""
+    table = pq.read_table(path)
+    at = table.column_names.index(name)
+    column = pa.array(values, table.schema.field(name).type)
+    pq.write_table(table.set_column(at, name, column), path)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "values", "message"),
+    [
+        ("index", "split", ["train", "valid", "test", "train"],
+         "image_id 'b': split 'valid': should be one of train, val, test"),
+        ("index", "split", ["train", None, "test", "train"],
+         "image_id 'b': split None: should be one of train, val, test"),
+        ("index", "split", ["train", "train", "test", "train"],
+         "has no val pictures; should have at least one"),
+        ("index", "image_id", ["a", "a", "c", "d"],
+         "image_id 'a' is there twice; should be there once"),
+        ("truth", "image_id", ["a", None, "c"], "row 1 has no image_id; should name a picture"),
+        ("truth", "labels", [[0], None, [1]],
+         "image_id 'c': labels is null; should be a value, or a list that may be empty"),
+        ("pseudo_labels", "scores", [[0.5], [0.75, 1.0]],
+         "image_id 'a': has 1 scores for 2 labels; should have one for each"),
+    ],
+)  # fmt: skip
+def test_rows_that_no_stage_writes_are_refused(
+    name: str, column: str, values: list[Any], message: str, tmp_path: Path
+) -> None:
+    write_all(tmp_path)
+    path = tmp_path / f"{name}.parquet"
+    changed(path, column, values)
+    assert refusal(READERS[path.name], path) == message
+
+
+def test_a_truth_with_shifted_names_is_refused(tmp_path: Path) -> None:
+    write_all(tmp_path)
+    path = tmp_path / "truth.parquet"
+    changed(path, "image_id", ["d", "a", "c"])
+    assert refusal(tables.read_truth, path) == (
+        "its image_ids or labels are not those that prepare wrote; run it again"
+    )
+
+
+def test_scores_of_labels_that_do_not_ascend_stay_with_their_labels(tmp_path: Path) -> None:
+    write_all(tmp_path)
+    path = tmp_path / "pseudo_labels.parquet"
+    frame = pd.read_parquet(path)
+    for name in ("labels", "scores"):
+        changed(path, name, [list(values)[::-1] for values in frame[name]])
+    same(tables.read_pseudo_labels(path), PSEUDO)
+
+
+def test_an_index_without_rows_is_refused(tmp_path: Path) -> None:
+    write_all(tmp_path)
+    path = tmp_path / "index.parquet"
+    pq.write_table(pq.read_table(path).slice(0, 0), path)
+    assert refusal(tables.read_index, path) == "has no train pictures; should have at least one"
+
+
+@pytest.mark.parametrize("classes", [("a\nb", "c", "d"), ("a\r", "b\u2028", "c")])
+def test_a_line_break_in_a_class_name_breaks_no_message(
+    classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / "truth.parquet"
+    tables.write_truth(path, TRUTH, classes)
+    with pytest.raises(InputError) as error:
+        tables.read_truth(path, CLASSES)
+    assert len(str(error.value).splitlines()) == 1
+
+
+# --- what was made from what -----------------------------------------------------------
+
+
+def test_a_file_says_what_it_was_made_from_and_is_refused_beside_something_else(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "scores.parquet"
+    about = tables.made_from(index=INDEX.digest(), teacher="1")
+    tables.write_scores(path, replace(SCORES, about=about), CLASSES)
+    found = tables.read_scores(path).about
+    tables.check_made_from(path, found, index=INDEX.digest(), teacher="1")
+    other = replace(INDEX, targets=np.zeros_like(INDEX.targets))
+    for digests, what in (({"index": other.digest()}, "index"), ({"teacher": "2"}, "teacher")):
+        with pytest.raises(InputError) as error:
+            tables.check_made_from(path, found, **digests)
+        assert str(error.value) == (
+            f"{path}: was made with another {what} than the one there is now: run `dvc repro`"
+        )
+    # One that says nothing is another program's.
+    tables.check_made_from(path, {}, index=other.digest())
+
+
+def test_a_digest_is_of_the_content_wherever_and_however_it_was_written(tmp_path: Path) -> None:
+    write_all(tmp_path)
+    assert tables.read_index(tmp_path / "index.parquet").digest() == INDEX.digest()
+    assert tables.read_scores(tmp_path / "scores.parquet").digest() == SCORES.digest()
+    path = tmp_path / "pseudo_labels.parquet"
+    for pseudo, _ in MORE.values():
+        tables.write_pseudo_labels(path, pseudo, CLASSES)
+        pq.write_table(pq.read_table(path), path, compression="none")
+        assert tables.read_pseudo_labels(path).digest() == pseudo.digest()
 
 
 @pytest.mark.parametrize("number", [3, -1, 2**40])

@@ -4,6 +4,7 @@ The columns are image and labels, and where the observed labels are given observ
 observed_negatives.
 """
 
+import json
 from collections.abc import Iterable
 from math import isnan
 from numbers import Integral
@@ -57,9 +58,28 @@ def check_columns(where: object, found: Iterable[object], needed: Iterable[str])
     names = [str(name) for name in found]
     missing = [name for name in needed if name not in names]
     if missing:
+        there = one_line(", ".join(names))
+        raise InputError(f"{where}: column {missing[0]!r} is missing; its columns are {there}")
+
+
+def features(where: object, metadata: bytes) -> dict[str, Any]:
+    """Return the descriptions of columns that Hugging Face `datasets` wrote into a schema.
+
+    Raises:
+        InputError: these are none; `where` is for the message.
+    """
+    try:
+        found = json.loads(metadata)
+        # What is null is not described.
+        for key in ("info", "features"):
+            found = found.get(key) or {}
+        found.keys()
+    except (ValueError, AttributeError, RecursionError):
         raise InputError(
-            f"{where}: column {missing[0]!r} is missing; its columns are {', '.join(names)}"
-        )
+            f"{where}: metadata 'huggingface' = {metadata[:80]!r}: should be an object as datasets "
+            f'writes it, {{"info": {{"features": ...}}}}'
+        ) from None
+    return dict(found)
 
 
 def class_names(feature: Any) -> tuple[str, ...] | None:

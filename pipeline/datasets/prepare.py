@@ -30,7 +30,7 @@ from pipeline.datasets.table import TableParams
 from pipeline.errors import InputError, some
 from pipeline.observe import BIASED, ObserveParams, observe, split_off_val, weights_of_classes
 from pipeline.params import Params
-from pipeline.tables import Index, Truth, ValLabels
+from pipeline.tables import Index, Truth, ValLabels, made_from
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,8 @@ def prepare(params: PrepareParams) -> Prepared:
         images.file_name(name, encoded)
         for name, encoded in zip(image_ids, pictures, strict=False)  # there may be no pictures
     ]
-    return Prepared(index, Truth(truth_ids, truth[told]), pictures, names)
+    about = made_from(index=index.digest())
+    return Prepared(index, Truth(truth_ids, truth[told], about), pictures, names)
 
 
 def root_of_source(params: PrepareParams) -> Path:

@@ -1,9 +1,7 @@
 """The user's own pictures, listed in a CSV or Parquet table."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -93,6 +91,6 @@ def _read_frame(path: Path) -> tuple[pd.DataFrame, dict[str, tuple[str, ...]]]:
 def _declared(path: Path) -> dict[str, tuple[str, ...]]:
     """Return the class names that Hugging Face `datasets` wrote into the schema."""
     about = (pq.read_schema(path).metadata or {}).get(b"huggingface", b"{}")
-    features: dict[str, Any] = (json.loads(about).get("info") or {}).get("features") or {}
+    features = columns.features(path, about)
     found = {name: columns.class_names(features.get(name)) for name in columns.LABELS}
     return {name: names for name, names in found.items() if names is not None}

@@ -96,12 +96,10 @@ def read(path: Path) -> LabelFile:
         InputError: the file is missing, is not a table of pseudo-labels, or names no picture or
             no probability where it should.
     """
-    _, classes = parquet.read(path, {}, "pseudo_label")
+    _, classes = parquet.read(path, "pseudo_labels", {})
     pseudo = tables.read_pseudo_labels(path, classes)
     if not pseudo.image_ids:
         raise InputError(f"{path}: has no picture; it should be written by the stage pseudo_label")
-    for row in (row for row, name in enumerate(pseudo.image_ids) if name is None):
-        raise InputError(f"{path}: row {row} has no image_id; should name a picture")
     outside = pseudo.labels & ~((pseudo.probs >= 0) & (pseudo.probs <= 1))  # NaN, too
     for row, column in np.argwhere(outside):
         raise InputError(

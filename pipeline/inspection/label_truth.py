@@ -52,7 +52,7 @@ def with_truth(file: LabelFile, path: Path, required: bool) -> LabelFile:
 
 def _truth(file: LabelFile, path: Path) -> tuple[BoolMatrix, npt.NDArray[np.bool_]]:
     """Return the complete labels of the pictures, (N, C), and which are known, (N,)."""
-    _, classes = parquet.read(path, {}, "prepare")
+    _, classes = parquet.read(path, "truth", {})
     check_same_classes(path, classes, file)
     table = tables.read_truth(path)
     row_of = {name: row for row, name in enumerate(table.image_ids)}
@@ -69,7 +69,7 @@ def _observed_negatives(file: LabelFile, path: Path) -> BoolMatrix:
     """Return what the annotator ruled out, (N, C); nothing where there is no index."""
     if not path.exists():
         return np.zeros(file.pseudo.labels.shape, np.bool_)
-    index = tables.read_index(path)
+    index = tables.read_index(path, needed=("train",))
     check_same_classes(path, index.classes, file)
     targets = index.targets[index.rows("train")]
     same = index.ids(index.rows("train")) == file.pseudo.image_ids
