@@ -13,9 +13,10 @@ from PIL import Image
 
 from pipeline import files, images, tables
 from pipeline.arrays import Pictures, RowNumbers
-from pipeline.errors import InputError, some
+from pipeline.errors import InputError, excerpt, some
 from pipeline.tables import Index
 
+MAX_DEPTH = 100  # of SPML_CACHE
 Use = Callable[[int, Image.Image], None]
 
 
@@ -73,8 +74,17 @@ def key(index: Index, rows: RowNumbers, size: int) -> str:
 
 
 def cache_folder() -> Path:
-    """Return the folder for what can be made again: SPML_CACHE, else .cache."""
-    return Path(os.environ.get("SPML_CACHE") or ".cache")
+    """Return the folder for what can be made again: SPML_CACHE, else .cache.
+
+    Raises:
+        InputError: it is deeper than Python can make folders.
+    """
+    folder = Path(os.environ.get("SPML_CACHE") or ".cache")
+    if len(folder.parts) > MAX_DEPTH:
+        raise InputError(
+            f"SPML_CACHE = {excerpt(str(folder))}: should be at most {MAX_DEPTH} folders deep"
+        )
+    return folder
 
 
 def _root(index: Index, rows: RowNumbers) -> Path | None:
