@@ -20,6 +20,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import click
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -126,14 +127,19 @@ def _voc2012(root: Path) -> None:
 
 def _trained() -> None:
     """Run prepare, and write what the stages after it would: models that learned nothing."""
-    CliRunner().invoke(prepare.main, [], catch_exceptions=False)
+    _run(prepare.main)
     classes = tables.read_index(Path("data/index.parquet")).classes
     spec = models.Spec("small_cnn", classes, SIDE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     for name in ("teacher", "student"):
         Path("data", name).mkdir(exist_ok=True)
         model_file.save(Path("data", name, "model.safetensors"), models.Classifier(spec))
     shutil.copy("data/teacher/model.safetensors", "root/weights.safetensors")
-    CliRunner().invoke(score.main, [], catch_exceptions=False)
+    _run(score.main)
+
+
+def _run(command: click.Command) -> None:
+    result = CliRunner().invoke(command, [], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
 
 
 # --- damage ----------------------------------------------------------------------------
