@@ -539,7 +539,8 @@ def archive(random: Random) -> str:
     root = Path("root")
     files = {
         f"VOCdevkit/VOC2012/{path.relative_to(root).as_posix()}": path.read_bytes()
-        for path in sorted(root.rglob("*.txt"))
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
     }
     shutil.rmtree(root)
     root.mkdir()
