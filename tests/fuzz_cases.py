@@ -162,7 +162,7 @@ def value(random: Random) -> Any:
     """Return a value of any type, often a wrong one."""
     chosen = random.choice(random.choice([WORDS, VALUES]))
     if random.random() < 0.05:
-        for _ in range(random.choice([3, 200, 2000])):
+        for _ in range(random.choice([3, 200, 500])):
             chosen = [chosen] if random.random() < 0.5 else {"a": chosen}
     return chosen
 
