@@ -3,6 +3,7 @@
 No torch here: `prepare` only looks at the files.
 """
 
+import functools
 import hashlib
 import io
 import logging
@@ -38,6 +39,13 @@ Image.MAX_IMAGE_PIXELS = None
 # Formats whose decoders take twice the memory of others and more.
 HUNGRY = ("AVIF", "JPEG2000", "WEBP")
 STRIP = 2**20  # pixels that are converted at a time
+
+# What is opened. Pillow knows more: EPS starts a program of its own, and ICO and the like hold
+# a picture of another size than they say.
+FORMATS = (
+    "AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "PSD", "QOI", "SGI",
+    "SUN", "TGA", "TIFF", "WEBP",
+)  # fmt: skip
 
 WHITE = (255, 255, 255, 255)
 # Formats whose grey of more than 8 bits Pillow scales to 16 bits itself, in mode I.
@@ -169,11 +177,18 @@ def _said() -> Iterator[None]:
 def _opened(encoded: bytes) -> Image.Image:
     """Read the header, no more."""
     try:
-        picture: Image.Image = Image.open(io.BytesIO(encoded))
+        picture: Image.Image = Image.open(io.BytesIO(encoded), formats=_formats())
     except UnidentifiedImageError:
         raise ValueError("no picture format known" if encoded else "empty file") from None
     _check_size(picture)
     return picture
+
+
+@functools.cache
+def _formats() -> list[str]:
+    """Return those of FORMATS that this Pillow was built with."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
 
 
 def _check_size(picture: Image.Image) -> None:
@@ -381,7 +396,7 @@ def _warn_of_dim(where: str, dim: list[str], count: int) -> None:
 def file_name(image_id: str, encoded: bytes) -> str:
     """Return a name for a picture's file, which tells its format as far as it is known."""
     try:
-        with Image.open(io.BytesIO(encoded)) as picture:
+        with Image.open(io.BytesIO(encoded), formats=_formats()) as picture:
             kind = (picture.format or "").lower()
     except Exception:  # on damaged files, Pillow's plugins raise nearly anything
         return image_id

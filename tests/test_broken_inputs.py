@@ -218,6 +218,16 @@ def data_root(value: str | None) -> Break:
     return break_
 
 
+def devices(value: str) -> Break:
+    """Set SPML_DEVICES; the fixture puts it back."""
+    return lambda root: os.environ.update(SPML_DEVICES=value)
+
+
+def cache(value: str) -> Break:
+    """Set SPML_CACHE; the fixture puts it back."""
+    return lambda root: os.environ.update(SPML_CACHE=value)
+
+
 def both(*breaks: Break) -> Break:
     return lambda root: [break_(root) for break_ in breaks]
 
@@ -615,6 +625,10 @@ BROKEN = [
            ("SPML_DATA_ROOT = ", "nowhere': should be a folder that exists")),
     Broken("SPML_DATA_ROOT a file", "table", data_root("labels.csv"),
            ("SPML_DATA_ROOT = ", "labels.csv': should be a folder that exists")),
+    Broken("a number of devices beyond all reason", "trained", devices("99999999999999999999"),
+           ("SPML_DEVICES = '99999999999999999999': should be a number of devices",), "score"),
+    Broken("a cache thousands of folders deep", "trained", cache("a/" * 1900),
+           ("SPML_CACHE = 'a/a/", "should be at most 100 folders deep"), "score"),
     Broken("a data root of another set", "cub", gone("CUB_200_2011"),
            ("holds no CUB-200-2011; looked for", "CUB_200_2011.tgz")),
     # what the stages hand to each other
@@ -794,6 +808,9 @@ def root(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = workplace / "root"
     folder.mkdir()
     monkeypatch.setenv("SPML_DATA_ROOT", str(folder))
+    for name in ("SPML_CACHE", "SPML_DEVICES"):  # so that what a case sets is taken back
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
     return folder
 
 

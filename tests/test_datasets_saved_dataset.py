@@ -212,6 +212,14 @@ def test_a_truncated_file_is_refused(root: Path) -> None:
     assert "cannot be read as Arrow" in refusal(root)
 
 
+def test_a_text_that_is_none_is_refused(tmp_path: Path) -> None:
+    rows = {"image": ["first.jpg", "other.jpg"], "labels": [["cat"], ["dog"]]}
+    DatasetDict({"train": Dataset.from_dict(rows)}).save_to_disk(tmp_path / "saved")
+    path = tmp_path / "saved/train/data-00000-of-00001.arrow"
+    path.write_bytes(path.read_bytes().replace(b"other.jpg", b"oth\xae .jpg"[:9]))
+    assert "cannot be read as Arrow: " in refusal(tmp_path)
+
+
 def test_datasets_is_not_needed_to_read_them(root: Path) -> None:
     source = Path(saved_dataset.__file__).read_text()
     assert "import datasets" not in source

@@ -538,3 +538,27 @@ def test_the_process_given_needs_the_column_observed(tmp_path: Path) -> None:
         f"prepare.observe.process = given: {tmp_path / 'labels.csv'}: column 'observed' is "
         f"missing; its columns are image, split, labels"
     )
+
+
+def parquet_refusal(folder: Path, rows: pa.Table) -> str:
+    pq.write_table(rows, folder / "labels.parquet")
+    with pytest.raises(InputError) as refused:
+        table.read(TableParams(file="labels.parquet"), folder, None)
+    message = str(refused.value)
+    assert message.startswith(f"{folder / 'labels.parquet'}: ")
+    return message.removeprefix(f"{folder / 'labels.parquet'}: ")
+
+
+def test_a_parquet_whose_texts_are_none_is_refused(tmp_path: Path) -> None:
+    names = pa.array([b"a.jpg", b"b\xae.jpg"]).cast(pa.binary()).view(pa.string())
+    rows = pa.table({"image": names, "split": ["train", "test"], "labels": [["a"], ["b"]]})
+    assert parquet_refusal(tmp_path, rows).startswith("cannot be read as parquet: ")
+
+
+def test_a_parquet_whose_columns_are_not_what_pandas_said_of_them_is_refused(
+    tmp_path: Path,
+) -> None:
+    frame = pd.DataFrame({"image": ["a", "b"], "split": ["train", "test"], "labels": ["a", "b"]})
+    rows = pa.Table.from_pandas(frame)
+    rows = rows.set_column(0, "image", pa.array([[["a"]], [["b"]]]))
+    assert parquet_refusal(tmp_path, rows).startswith("row 1: image = ")

@@ -304,6 +304,21 @@ def test_what_cannot_be_decoded_is_refused(encoded: bytes, message: str) -> None
     assert "\n" not in str(refused.value)
 
 
+def test_a_format_that_starts_programs_or_holds_other_sizes_is_not_opened() -> None:
+    for form in ("EPS", "ICO", "ICNS"):
+        encoded = encode(NOISE.convert("RGB"), form)
+        assert Image.open(io.BytesIO(encoded)).format == form
+        with pytest.raises(ValueError, match="no picture format known"):
+            images.decode(encoded)
+
+
+def test_a_jpeg_of_several_pictures_shows_the_first() -> None:
+    encoded = encode(corners((48, 32)), "MPO", save_all=True, append_images=[NOISE])
+    assert Image.open(io.BytesIO(encoded)).format == "MPO"
+    assert images.decode(encoded).size == (48, 32)
+    assert images.file_name("a", encoded) == "a.jpg"
+
+
 def test_the_largest_size_is_taken_and_one_pixel_more_is_not() -> None:
     assert images.MAX_PIXELS == 2**27
     with pytest.raises(ValueError, match=r"truncated|broken"):  # its size alone is no reason

@@ -122,12 +122,13 @@ def _read_arrow(folder: Path) -> pa.Table:
         try:
             with pa.memory_map(str(folder / name)) as file:
                 tables.append(pa.ipc.open_stream(file).read_all())
+            tables[-1].validate(full=True)  # else a text that is none is found when it is used
         except FileNotFoundError:
             raise InputError(f"{folder / name}: no such file; {state} lists it") from None
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError) as error:
             problem = one_line(error) or type(error).__name__
             raise InputError(f"{folder / name}: cannot be read as Arrow: {problem}") from None
     try:
         return pa.concat_tables(tables)
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
         raise InputError(f"{folder}: its files do not go together: {one_line(error)}") from None

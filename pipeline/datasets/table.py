@@ -73,7 +73,10 @@ def _read_frame(path: Path) -> tuple[pd.DataFrame, dict[str, tuple[str, ...]]]:
         raise InputError(f"{path}: should be a .csv or .parquet file")
     try:
         if path.suffix == ".parquet":
-            return pd.read_parquet(path), _declared(path)
+            rows = pq.read_table(path)
+            rows.validate(full=True)  # else a text that is none is found when it is used
+            # Not by what pandas says of its types, which may be another than they have.
+            return rows.to_pandas(ignore_metadata=True), _declared(path)
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file (prepare.table.file)") from None
