@@ -1,6 +1,7 @@
 """Writing so that a file is there as a whole or not at all."""
 
 import csv
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -35,3 +36,8 @@ def write_csv(path: Path, columns: dict[str, list[object]]) -> None:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(columns)
         rows.writerows(zip(*columns.values(), strict=True))
+
+
+def write_json(path: Path, values: dict[str, str | int]) -> None:
+    """Write names and values as JSON, a line each."""
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

@@ -99,7 +99,8 @@ def write(models: Path, histories: Path, made: list[Generation], classes: tuple[
 
     The last is model.safetensors. Of the generations before it there are
     generation-1.safetensors and so on; of those after the first, generation-2.parquet and so on,
-    in the format of pseudo_labels.parquet. The checkpoints are removed in the end.
+    in the format of pseudo_labels.parquet. Beside the curves lies environment.json, what the
+    students were trained on. The checkpoints are removed in the end.
     """
     *before, last = made
     with files.replacing(models) as folder:
@@ -116,6 +117,7 @@ def write(models: Path, histories: Path, made: list[Generation], classes: tuple[
         for number, generation in enumerate(before, start=1):
             curves.write(folder / f"generation-{number}", generation.trained.history)
         files.write_csv(folder / "generations.csv", _table(made))
+        files.write_json(folder / "environment.json", last.trained.machine)
     for generation in made:
         generation.trained.forget()
 

@@ -106,8 +106,9 @@ def train_all(
 def write(models: Path, histories: Path, made: dict[str, Trained]) -> None:
     """Write the models as a folder of files, and their histories as another.
 
-    The first one's curves are in the folder `histories` itself, those of each other in a folder
-    of its name there. The checkpoints are removed in the end.
+    The first one's curves are in the folder `histories` itself, with environment.json, what they
+    were trained on; those of each other in a folder of its name there. The checkpoints are
+    removed in the end.
     """
     with files.replacing(models) as folder:
         for name, trained in made.items():
@@ -115,5 +116,6 @@ def write(models: Path, histories: Path, made: dict[str, Trained]) -> None:
     with files.replacing(histories) as folder:
         for number, (name, trained) in enumerate(made.items()):
             curves.write(folder / name if number else folder, trained.history)
+        files.write_json(folder / "environment.json", made["model"].machine)
     for trained in made.values():
         trained.forget()

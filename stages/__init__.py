@@ -7,17 +7,24 @@ Each also runs without DVC, from the folder that holds params.yaml:
 """
 
 import logging
+import time
+import traceback
 from pathlib import Path
 from typing import Any
 
 import click
 from tqdm.auto import tqdm
 
+from pipeline import alarm, launch
 from pipeline.errors import InputError, one_line
 
 PARAMS = Path("params.yaml")
 DATA = Path("data")
 REPORTS = Path("reports")
+
+# Seconds that a launcher's other processes keep an error for themselves that comes before all
+# know of each other, since the first process has the same.
+HELPERS_WAIT = 1.0
 
 
 class Stage(click.Command):
@@ -31,7 +38,24 @@ class Stage(click.Command):
             raise click.ClickException(one_line(error.format_message())) from None
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the stage; an InputError or a failing file ends it with exit code 1."""
+        """Run the stage; an InputError or a failing file ends it with exit code 1.
+
+        Of several processes the first that fails tells it, and all end.
+        """
+        try:
+            return self.run(ctx)
+        except BaseException as error:
+            if alarm.is_watched():
+                if alarm.may_tell():
+                    _tell(error)
+                alarm.end()
+            if isinstance(error, click.ClickException) and launch.is_helper():
+                # The same error in the first process ends all, as far as the launcher has its way.
+                time.sleep(HELPERS_WAIT)
+            raise
+
+    def run(self, ctx: click.Context) -> Any:
+        """Run the stage; an InputError or a failing file becomes click's one line."""
         logger = logging.getLogger("pipeline")
         handler = _AboveProgressBars()
         logger.addHandler(handler)
@@ -46,6 +70,27 @@ class Stage(click.Command):
             raise click.ClickException(f"{error.filename}: {error.strerror}") from None
         finally:
             logger.removeHandler(handler)
+
+
+class SoloStage(Stage):
+    """A stage that is one process's work: where a launcher started several, the others' is none."""
+
+    def run(self, ctx: click.Context) -> Any:
+        """Run the stage in the first process."""
+        return None if launch.is_helper() else super().run(ctx)
+
+
+def _tell(error: BaseException) -> None:
+    """Say why a process of several has failed, as one alone would."""
+    if isinstance(error, click.ClickException):
+        error.show()
+    elif isinstance(error, KeyboardInterrupt | click.Abort):
+        click.echo("Aborted!", err=True)
+    elif "closed by peer" in str(error) or "reset by peer" in str(error):
+        # gloo's words, at which the others hear that a process was killed.
+        click.echo("Error: another process of this run has ended without a word", err=True)
+    else:
+        traceback.print_exception(error)
 
 
 class _AboveProgressBars(logging.Handler):
