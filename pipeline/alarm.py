@@ -14,6 +14,7 @@ EVERY = 0.2  # seconds between two looks at the others
 PATIENCE = 10.0  # seconds that the first process waits at its end for the others to end
 
 _store: Any = None
+_done = threading.Event()
 
 
 def watch(store: Any, first: bool, size: int) -> None:
@@ -27,16 +28,15 @@ def watch(store: Any, first: bool, size: int) -> None:
     """
     global _store  # noqa: PLW0603 (a process is in one world)
     _store = store
-    done = threading.Event()
 
     def look() -> None:
-        while not done.wait(EVERY):
-            if _failed():
+        while not _done.wait(EVERY):
+            if _failed() and not _done.is_set():
                 _end()
 
     def at_end() -> None:
         # The first holds the store, so it ends last: else the others took it for failed.
-        done.set()
+        _done.set()
         until = time.monotonic() + PATIENCE
         try:
             ended = store.add("ended", 1)
@@ -57,6 +57,7 @@ def is_watched() -> bool:
 
 def may_tell() -> bool:
     """Return whether this process, which has failed, is the first to: it says why, alone."""
+    _done.set()  # from here on it ends by itself
     try:
         return bool(_store.add("failed", 1) == 1)
     except RuntimeError:  # the first process has gone, which has said why

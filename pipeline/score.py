@@ -4,7 +4,7 @@ import logging
 import os
 import platform
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -14,7 +14,6 @@ from lightning_fabric.plugins.environments.cluster_environment import ClusterEnv
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning_fabric.strategies.ddp import DDPStrategy
 from pydantic import Field
 from torch import Tensor, nn
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
@@ -76,8 +75,6 @@ def choose_device(precision: Precision) -> Fabric:
     fabric = Fabric(
         devices=size // nodes,
         num_nodes=nodes,
-        # Batch norm has the same statistics in all processes: nothing to send before a step.
-        strategy=DDPStrategy(broadcast_buffers=False) if size > 1 else "auto",
         precision=_FABRIC_PRECISION[precision],
         plugins=[_environment(world)],
     )
@@ -212,7 +209,7 @@ def over_all(
     if fabric.world_size > 1:
         padded = values.new_zeros(len(runs[0]), values.shape[1])
         padded[: len(values)] = values
-        gathered = fabric.all_gather(padded)
+        gathered = _gathered(fabric, padded)
         values = torch.cat([part[: len(run)] for part, run in zip(gathered, runs, strict=True)])
     return values.cpu().numpy()
 
@@ -240,9 +237,15 @@ def whole_of(fabric: Fabric, share: Tensor, n: int) -> Tensor:
         return share
     padded = share.new_zeros(-(-n // size), *share.shape[1:])
     padded[: len(share)] = share.detach()
-    gathered: Any = fabric.all_gather(padded)
-    whole: Tensor = gathered.transpose(0, 1).flatten(0, 1)[:n].clone()
+    whole = torch.stack(_gathered(fabric, padded), dim=1).flatten(0, 1)[:n]
     if share.requires_grad:
         share.register_hook(lambda gradient: gradient * size)  # type: ignore[no-untyped-call]
         whole[fabric.global_rank :: size] = share
     return whole
+
+
+def _gathered(fabric: Fabric, tensor: Tensor) -> list[Tensor]:
+    """Return the tensors of all processes, of equal shapes, without gradient."""
+    gathered = [torch.empty_like(tensor) for _ in range(fabric.world_size)]
+    torch.distributed.all_gather(gathered, tensor.contiguous())
+    return gathered

@@ -7,6 +7,7 @@ Each also runs without DVC, from the folder that holds params.yaml:
 """
 
 import logging
+import os
 import time
 import traceback
 from pathlib import Path
@@ -17,6 +18,10 @@ from tqdm.auto import tqdm
 
 from pipeline import alarm, launch
 from pipeline.errors import InputError, one_line
+
+# A process of several that has lost the others hears so from torch in a screen of C++ frames,
+# which would hide the one line. To be said before torch is there.
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 PARAMS = Path("params.yaml")
 DATA = Path("data")
