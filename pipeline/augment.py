@@ -57,6 +57,8 @@ def augment(pictures: Tensor, params: AugmentParams, dice: Tensor) -> Tensor:
     Returns:
         (B, 3, H, W) float32 in 0..1.
     """
+    if not len(pictures):  # a process's share of a batch of few
+        return to_float(pictures)
     if params.rand_augment:
         pictures = _rand_augment(pictures, params.rand_augment, params.rand_magnitude)
     batch = to_float(pictures)

@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import json
 import os
 import platform
 import re
@@ -103,6 +104,11 @@ def write_csv(path: Path, columns: dict[str, list[object]]) -> None:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(map(_as_text, columns))
         rows.writerows(map(_as_text, row) for row in zip(*columns.values(), strict=True))
+
+
+def write_json(path: Path, values: dict[str, str | int]) -> None:
+    """Write names and values as JSON, a line each."""
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 def _beside(path: Path, what: str) -> Path:

@@ -2,7 +2,6 @@
 
 import logging
 import math
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
-from pipeline import checkpoint, mixup, recipe
+from pipeline import batch_norm, checkpoint, mixup, recipe
 from pipeline.arrays import BoolMatrix, Inputs
 from pipeline.augment import AugmentParams, augment, throw
 from pipeline.averaging import running_average
@@ -25,7 +24,7 @@ from pipeline.errors import InputError
 from pipeline.losses.form import Loss
 from pipeline.metrics import mean_average_precision
 from pipeline.recipe import FitParams
-from pipeline.score import predict, to_device
+from pipeline.score import predict, share_of, to_device, whole_of
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +102,9 @@ def set_up(
     """Make the optimizer and its schedule; bring network and loss to the device."""
     loss = loss.to(fabric.device)
     order = np.arange(len(examples.inputs))
-    n_batches = len(_batches(order, recipe_.batch_size, fabric.world_size))
+    n_batches = len(_batches(order, recipe_.batch_size))
+    if fabric.world_size > 1:
+        batch_norm.over_processes(network)
     optimizer = recipe.optimizer(network, head, loss, recipe_)
     schedule = recipe.schedule(optimizer, recipe_, n_batches)
     average = None if recipe_.ema is None else running_average(network, recipe_.ema)
@@ -186,17 +187,21 @@ def _one_epoch(run: Run, epoch: int) -> float:
     run.wrapped.train()
     run.loss.epoch = epoch
     total = 0.0
-    batches = _batches(order, params.batch_size, fabric.world_size)
-    bar = tqdm(batches, f"epoch {epoch}/{params.epochs}", disable=None, leave=False)
+    batches = _batches(order, params.batch_size)
+    hidden = None if fabric.is_global_zero else True
+    bar = tqdm(batches, f"epoch {epoch}/{params.epochs}", disable=hidden, leave=False)
     for step, batch in enumerate(bar, start=1):
-        rows = batch[fabric.global_rank :: fabric.world_size]
+        # Each process runs the network on its share; the loss is of the whole batch in all.
+        rows = share_of(fabric, batch)
         inputs = to_device(examples.inputs, rows, fabric)
         if run.augment is not None:
             chance = fabric.to_device(torch.from_numpy(dice[rows]))
             inputs = augment(inputs, run.augment, chance)
-        mix = mixup.draw(run.augment, len(rows), rng)
-        at = torch.from_numpy(rows).to(examples.targets.device)
-        logits = run.wrapped(mixup.blend(inputs, mix))
+        mix = mixup.draw(run.augment, len(batch), rng)
+        if mix is not None:
+            inputs = share_of(fabric, mixup.blend(whole_of(fabric, inputs, len(batch)), mix))
+        at = torch.from_numpy(batch).to(examples.targets.device)
+        logits = whole_of(fabric, run.wrapped(inputs), len(batch))
         loss = mixup.loss_of(run.loss, logits, examples.targets, at, mix)
         loss = loss + run.loss.penalty(run.network)
         value = loss.item()
@@ -204,29 +209,14 @@ def _one_epoch(run: Run, epoch: int) -> float:
             lr = float(run.schedule.get_last_lr()[0])
             raise _diverged(run, f"the loss is {value} in epoch {epoch}, step {step}, at a", lr)
         run.optimizer.zero_grad()
-        # DDP averages over processes; this makes it the mean over the batch's pictures.
-        fabric.backward(loss * (len(rows) * fabric.world_size / len(batch)))
-        _share(fabric, (p.grad for p in run.loss.parameters() if p.grad is not None), "mean")
+        fabric.backward(loss)
         run.optimizer.step()
         run.schedule.step()
         if run.average is not None:
             run.average.update_parameters(run.network)
-        total += value * len(rows)
+        total += value * len(batch)
         bar.set_postfix(loss=f"{value:.4f}")
-    # The batch norms of each process have seen its own pictures only, as has the loss.
-    for network in dict.fromkeys((run.network, run.result)):  # one where there is no average
-        _share(fabric, (b for b in network.buffers() if b.is_floating_point()), "mean")
-    _share(fabric, run.loss.buffers(), "max")
-    summed: Any = fabric.all_reduce(torch.tensor(total, dtype=torch.float64), reduce_op="sum")
-    return float(summed) / len(order)
-
-
-def _share(fabric: Fabric, tensors: Iterable[Tensor], how: str) -> None:
-    """Give each tensor the mean, or the maximum, of its values in all processes."""
-    if fabric.world_size > 1:
-        for tensor in tensors:
-            reduced: Any = fabric.all_reduce(tensor, reduce_op=how)
-            tensor.copy_(reduced)
+    return total / len(order)
 
 
 def _diverged(run: Run, what: str, lr: float) -> InputError:
@@ -236,14 +226,14 @@ def _diverged(run: Run, what: str, lr: float) -> InputError:
     )
 
 
-def _batches(order: np.ndarray, batch_size: int, world_size: int) -> list[np.ndarray]:
-    """Cut an order into batches; a remainder of one picture a process joins the one before.
+def _batches(order: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    """Cut an order into batches; a remainder of one picture joins the batch before.
 
-    Batch norm cannot take a batch of one, and a process cannot do without any picture.
+    Batch norm cannot take a batch of one. (That the batches are the same over any number of
+    processes leaves some without a picture in a small one, which then run an empty share.)
     """
     starts = list(range(0, len(order), batch_size))
-    remainder = len(order) - starts[-1]
-    if len(starts) > 1 and (remainder < world_size or remainder < 2 * world_size <= batch_size):
+    if len(starts) > 1 and len(order) - starts[-1] == 1 < batch_size:
         starts.pop()
     return np.split(order, starts[1:])
 

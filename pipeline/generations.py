@@ -105,7 +105,8 @@ def write(models: Path, histories: Path, made: list[Generation], classes: tuple[
 
     The last is model.safetensors. Of the generations before it there are
     generation-1.safetensors and so on; of those after the first, generation-2.parquet and so on,
-    in the format of pseudo_labels.parquet. The checkpoints are removed in the end.
+    in the format of pseudo_labels.parquet. Beside the curves lies environment.json, what the
+    students were trained on. The checkpoints are removed in the end.
     """
     *before, last = made
     with files.replacing_all(models, histories) as (of_models, of_histories):
@@ -120,6 +121,7 @@ def write(models: Path, histories: Path, made: list[Generation], classes: tuple[
                 of_models / f"generation-{number}.parquet", generation.pseudo, classes
             )
         files.write_csv(of_histories / "generations.csv", _table(made))
+        files.write_json(of_histories / "environment.json", last.trained.machine)
     for generation in made:
         generation.trained.forget()
 

@@ -111,12 +111,14 @@ def train_all(
 def write(models: Path, histories: Path, made: dict[str, Trained]) -> None:
     """Write the models as a folder of files, and their histories as another.
 
-    The first one's curves are in the folder `histories` itself, those of each other in a folder
-    of its name there. The checkpoints are removed in the end.
+    The first one's curves are in the folder `histories` itself, with environment.json, what they
+    were trained on; those of each other in a folder of its name there. The checkpoints are
+    removed in the end.
     """
     with files.replacing_all(models, histories) as (of_models, of_histories):
         for number, (name, trained) in enumerate(made.items()):
             model_file.save(of_models / f"{name}.safetensors", trained.model)
             curves.write(of_histories / name if number else of_histories, trained.curves)
+        files.write_json(of_histories / "environment.json", made["model"].machine)
     for trained in made.values():
         trained.forget()

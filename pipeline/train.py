@@ -24,7 +24,7 @@ from pipeline.losses.form import Loss, Task
 from pipeline.models import Classifier, ModelParams
 from pipeline.params import Params
 from pipeline.recipe import FitParams, LinearParams
-from pipeline.score import choose_device, describe_device
+from pipeline.score import choose_device, describe_device, machine
 from pipeline.tables import Index
 
 log = logging.getLogger(__name__)
@@ -63,6 +63,7 @@ class Trained:
             result.
         first: whether this process is the one that writes files; the helper processes of a run
             on several devices have the same model.
+        machine: what it was trained on, as of `score.machine`.
     """
 
     model: Classifier
@@ -70,6 +71,7 @@ class Trained:
     best: Epoch
     checkpoints: list[Path]
     first: bool
+    machine: dict[str, str | int]
 
     @property
     def curves(self) -> History:
@@ -154,7 +156,7 @@ def train(
         history += [replace(epoch, epoch=epoch.epoch + done) for epoch in fitted.history]
     model.spec = replace(model.spec, frozen_backbone=params.mode == "linear")
     best, first = recipe.best(history[done:]), fabric.is_global_zero
-    trained = Trained(model, history, best, checkpoints, first)
+    trained = Trained(model, history, best, checkpoints, first, machine(fabric))
     if not keep:
         trained.forget()
     return trained

@@ -10,21 +10,31 @@ import io
 import logging
 import os
 import sys
+import time
+import traceback
 from pathlib import Path
 from typing import Any
 
 import click
 from tqdm.auto import tqdm
 
-from pipeline import stopping
+from pipeline import alarm, launch, stopping
 from pipeline.errors import InputError, one_line, printable
 
 # Asked for at once: it may end while torch is being imported, which takes seconds.
 STARTER = stopping.starter()
 
+# A process of several that has lost the others hears so from torch in a screen of C++ frames,
+# which would hide the one line. To be said before torch is there.
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+
 PARAMS = Path("params.yaml")
 DATA = Path("data")
 REPORTS = Path("reports")
+
+# Seconds that a launcher's other processes keep an error for themselves that comes before all
+# know of each other, since the first process has the same.
+HELPERS_WAIT = 1.0
 
 
 def say(line: str, err: bool = False) -> None:
@@ -34,6 +44,8 @@ def say(line: str, err: bool = False) -> None:
 
 class Stage(click.Command):
     """A command that prints what the library logs and says a user's error in one line."""
+
+    solo = False
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Take the options; a wrong one is an error as any other, not click's exit code 2."""
@@ -46,8 +58,22 @@ class Stage(click.Command):
         """Run the stage; an InputError or a failing file ends it with exit code 1.
 
         A signal ends it with 128 and its number. Each is one line, which names from files
-        cannot break or colour.
+        cannot break or colour. Of several processes the first that fails tells it, and all end.
         """
+        try:
+            return self.run(ctx)
+        except BaseException as error:
+            if alarm.is_watched():
+                if alarm.may_tell():
+                    _tell(error)
+                alarm.end()
+            if isinstance(error, click.ClickException) and launch.is_helper():
+                # The same error in the first process ends all, as far as the launcher has its way.
+                time.sleep(HELPERS_WAIT)
+            raise
+
+    def run(self, ctx: click.Context) -> Any:
+        """Run the stage; an InputError or a failing file becomes click's one line."""
         logger = logging.getLogger("pipeline")
         handler = _AboveProgressBars()
         logger.addHandler(handler)
@@ -56,7 +82,7 @@ class Stage(click.Command):
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
             with stopping.stoppable(STARTER):
-                return super().invoke(ctx)
+                return None if self.solo and launch.is_helper() else super().invoke(ctx)
         except InputError as error:
             raise click.ClickException(str(error)) from None
         except BrokenPipeError:  # whoever reads what is printed has enough; click ends quietly
@@ -71,6 +97,27 @@ class Stage(click.Command):
             ctx.exit(stopped.exit_code)
         finally:
             logger.removeHandler(handler)
+
+
+class SoloStage(Stage):
+    """A stage that is one process's work: where a launcher started several, the others' is none."""
+
+    solo = True
+
+
+def _tell(error: BaseException) -> None:
+    """Say why a process of several has failed, as one alone would."""
+    if isinstance(error, click.ClickException):
+        error.show()
+    elif isinstance(error, click.exceptions.Exit):
+        pass  # it was stopped, and has said so
+    elif isinstance(error, KeyboardInterrupt | click.Abort):
+        click.echo("Aborted!", err=True)
+    elif "closed by peer" in str(error) or "reset by peer" in str(error):
+        # gloo's words, at which the others hear that a process was killed.
+        click.echo("Error: another process of this run has ended without a word", err=True)
+    else:
+        traceback.print_exception(error)
 
 
 class _AboveProgressBars(logging.Handler):

@@ -10,10 +10,10 @@ import click
 from pipeline import inputs
 from pipeline.datasets.prepare import PrepareParams
 from pipeline.params import read_section, read_values
-from stages import DATA, PARAMS, Stage
+from stages import DATA, PARAMS, SoloStage
 
 
-@click.command(cls=Stage)
+@click.command(cls=SoloStage)
 def main() -> None:
     """Look at annotations, images and weights files, and describe them by their content."""
     described = {"data": inputs.of_data(read_section(PARAMS, "prepare", PrepareParams))}

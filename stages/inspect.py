@@ -13,7 +13,7 @@ import click
 from pipeline.errors import InputError
 from pipeline.inspection import label_diff, label_diff_text, label_file, label_text, label_truth
 from pipeline.terminal import View
-from stages import DATA, Stage
+from stages import DATA, SoloStage
 
 COLOURS: dict[str, dict[str, Any]] = {
     "heading": {"bold": True},
@@ -25,7 +25,7 @@ COLOURS: dict[str, dict[str, Any]] = {
 FILE = click.Path(path_type=Path)
 
 
-@click.command(cls=Stage)
+@click.command(cls=SoloStage)
 @click.argument("path", metavar="[FILE]", type=FILE, default=DATA / "pseudo_labels.parquet")
 @click.option("--class", "name", help="Look at one class.")
 @click.option("--image", "image_id", help="Look at one picture.")

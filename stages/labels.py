@@ -6,12 +6,12 @@ import click
 
 from pipeline import tables
 from pipeline.viewer import page
-from stages import DATA, REPORTS, Stage, say
+from stages import DATA, REPORTS, SoloStage, say
 
 FOLDER = click.Path(path_type=Path)
 
 
-@click.command(cls=Stage)
+@click.command(cls=SoloStage)
 @click.argument("file", required=False, type=FOLDER)
 @click.option("--data", default=DATA, type=FOLDER, show_default=True, help="the other tables")
 @click.option("--out", default=REPORTS / "labels", type=FOLDER, show_default=True)

@@ -5,10 +5,10 @@ import click
 from pipeline import files, tables
 from pipeline.datasets.prepare import PrepareParams, prepare
 from pipeline.params import read_section
-from stages import DATA, PARAMS, Stage
+from stages import DATA, PARAMS, SoloStage
 
 
-@click.command(cls=Stage)
+@click.command(cls=SoloStage)
 def main() -> None:
     """Read the source, split it, draw the observed labels, write index and truth."""
     params = read_section(PARAMS, "prepare", PrepareParams)

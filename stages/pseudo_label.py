@@ -16,10 +16,10 @@ from pipeline.pseudo_labels import (
     summary_per_class,
 )
 from pipeline.tables import Index, Scores
-from stages import DATA, PARAMS, REPORTS, Stage
+from stages import DATA, PARAMS, REPORTS, SoloStage
 
 
-@click.command(cls=Stage)
+@click.command(cls=SoloStage)
 def main() -> None:
     """Turn the teacher's scores into the labels that the student takes as complete."""
     params = read_section(PARAMS, "pseudo_label", PseudoLabelParams)

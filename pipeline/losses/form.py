@@ -74,8 +74,8 @@ class Loss(nn.Module):
 
     Whatever a loss remembers of a picture is a row of a buffer or of a parameter, found by the
     picture's row number: nothing of it is in the loading of pictures, and it is in the
-    checkpoint. Over several processes a buffer becomes the maximum of theirs after every
-    epoch, so entries may only grow.
+    checkpoint. Each of several processes computes the loss of the whole batch: what is counted
+    is counted over all of it, and all remember the same.
 
     Attributes:
         epoch: of the training, the first is 1; set by the loop.

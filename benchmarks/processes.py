@@ -1,0 +1,111 @@
+"""What several processes change: the same trainings in one process and in two, compared.
+
+    python -m benchmarks.processes
+    python -m benchmarks.processes --processes 3 --epochs 4 --losses gr,role
+
+Small digits scenes and the small network with batch norm, on the CPU, a thread a process, the
+same batches. For each loss: val mAP of both, and the largest difference of an epoch's mean loss,
+of a weight or statistic of batch norm, and of a probability on the training pictures.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pyarrow.parquet
+from ruamel.yaml import YAML
+from safetensors.numpy import load_file
+
+ROOT = Path(__file__).parent.parent
+N_TRAIN, N_VAL, N_TEST, SIZE = 300, 120, 60, 32
+
+
+@click.command()
+@click.option("--losses", default="gr,ll_r,epr,em_apl,role", show_default=True)
+@click.option("--processes", default=2, show_default=True)
+@click.option("--epochs", default=4, show_default=True)
+@click.option("--batch-size", default=32, show_default=True)
+def main(losses: str, processes: int, epochs: int, batch_size: int) -> None:
+    """Train with each loss in one process and in several; print what differs."""
+    columns = ("loss", "val mAP, 1", f"val mAP, {processes}", "mean loss", "weight", "probability")
+    print("| " + " | ".join(columns) + " |")
+    print("|---" * len(columns) + "|")
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        shutil.copy(ROOT / "params.yaml", place)
+        for number, loss in enumerate(losses.split(",")):
+            _set_params(place / "params.yaml", loss, epochs, batch_size)
+            if not number:
+                _run(place, "prepare", 1)
+            one, other = (_results(place, count) for count in (1, processes))
+            differences = (
+                _largest({"loss": one["loss"]}, {"loss": other["loss"]}),
+                _largest(one["weights"], other["weights"]),
+                _largest(one["probs"], other["probs"]),
+            )
+            maps = (max(one["val_mAP"]), max(other["val_mAP"]))
+            shown = [f"{value:.4f}" for value in maps] + [f"{value:.1e}" for value in differences]
+            print(f"| {loss} | " + " | ".join(shown) + " |", flush=True)
+
+
+def _set_params(path: Path, loss: str, epochs: int, batch_size: int) -> None:
+    yaml = YAML()
+    params = yaml.load(path.read_text())
+    params["prepare"]["digits"] |= {
+        "n_train": N_TRAIN, "n_val": N_VAL, "n_test": N_TEST, "size": SIZE,
+    }  # fmt: skip
+    teacher = params["train_teacher"]
+    teacher["loss"] = loss
+    teacher["model"]["input_size"] = SIZE
+    # The last epoch's model, so that both keep that of the same one.
+    teacher["fit"] |= {
+        "epochs": epochs, "batch_size": batch_size, "precision": "32", "lr": 2e-3,
+        "early_stop_drop": None,
+    }  # fmt: skip
+    teacher["losses"]["em_apl"]["warmup_epochs"] = 1
+    with path.open("w") as file:
+        yaml.dump(params, file)
+
+
+def _results(place: Path, processes: int) -> dict[str, Any]:
+    _run(place, "train_teacher", processes)
+    _run(place, "score", 1)
+    curves = place / "reports" / "train_teacher" / "plots" / "metrics"
+    history = {
+        name: np.array(
+            [float(line.split("\t")[1]) for line in (curves / f"{name}.tsv").open().readlines()[1:]]
+        )
+        for name in ("loss", "val_mAP")
+    }
+    table = pyarrow.parquet.read_table(place / "data" / "scores.parquet")
+    probs = {"probs": np.array(table["probs"].to_pylist())}
+    return history | {
+        "weights": load_file(place / "data" / "teacher" / "model.safetensors"), "probs": probs,
+    }  # fmt: skip
+
+
+def _largest(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> float:
+    return max(float(np.abs(ours[key] - theirs[key]).max()) for key in ours)
+
+
+def _run(place: Path, stage: str, processes: int) -> None:
+    environment = os.environ | {
+        "SPML_DEVICES": str(processes), "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1", "SPML_CACHE": str(place / ".cache"),
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", f"stages.{stage}"],
+        cwd=place, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        sys.exit(f"stages.{stage}, {processes} process(es): {done.stderr or done.stdout}")
+
+
+if __name__ == "__main__":
+    main()
