@@ -1,4 +1,4 @@
-"""Artifacts and kept files are flipped, cut, emptied and swapped before the stages that read them."""
+"""Artifacts and kept files are flipped, cut, emptied and swapped; the stages read them then."""
 
 import zlib
 from collections.abc import Iterator

@@ -77,7 +77,7 @@ def _child(asked: dict[str, Any], report: Path) -> None:
     os.chdir(asked["folder"])
     for number, name in enumerate((os.devnull, "stdout", "stderr")):
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC if number else os.O_RDONLY
-        os.dup2(os.open(os.path.join(asked["aside"], name), flags), number)
+        os.dup2(os.open(Path(asked["aside"]) / name, flags), number)
     os.environ["SPML_CACHE"] = asked["cache"]
     sys.argv = [asked["stage"]]
     before = set(sys.modules)

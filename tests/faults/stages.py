@@ -151,7 +151,8 @@ class Stages:
             error: EIO fails that call alone; ENOSPC also those after it, since a disk stays full.
             stop_after: kill it after so many checkpoints; 0: never.
         """
-        assert self._server.stdin is not None and self._server.stdout is not None
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
         asked = {
             "stage": stage, "folder": str(folder), "cache": str(folder / CACHE), "n": n,
             "error": error, "stays": int(error == errno.ENOSPC), "aside": str(self._aside),

@@ -1,0 +1,299 @@
+"""`dvc repro` is killed at seeded moments, also while it writes dvc.lock, and is run again."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+from ruamel.yaml import YAML, YAMLError
+from tqdm.auto import tqdm
+
+from tests.conftest import ROOT, edit_params
+from tests.faults.stages import CACHE, FAULTS, copied, half_written
+from tests.faults.table import Table
+
+GOOD = ("right",)
+BAD = ("stuck", "wrong", "left", "lost", "still running")
+COPIED = (
+    "params.yaml", "dvc.yaml", "Makefile", "requirements.txt", "requirements-uv.txt",
+    ".gitignore", ".dvcignore", ".dvc/config",
+)  # fmt: skip
+# Not compared: what git and DVC keep for themselves, and byte code.
+THEIRS = (".git", ".dvc/cache", ".dvc/tmp")
+TRAININGS = {
+    "train_teacher.fit.epochs": 20,
+    "train_student.linear.epochs": 40,
+}
+LOCK = "dvc.lock's writing"
+LOCK_TAKES = 0.3  # seconds that DVC takes to write it, about
+ORPHAN = 120.0  # seconds that a stage may go on for when DVC alone was killed
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When to kill, and whom.
+
+    Attributes:
+        number: of the moment.
+        stage: while it runs; or after which dvc.lock is written.
+        share: of the time that this takes, 0 to 1.
+        in_lock: whether it is to be while dvc.lock is written.
+        alone: whether DVC alone is killed, and its stage is not.
+    """
+
+    number: int
+    stage: int
+    share: float
+    in_lock: bool
+    alone: bool
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """What an undisturbed run leaves, and how many seconds each of its stages takes."""
+
+    files: dict[str, bytes]
+    seconds: dict[str, float]
+
+
+def table(folder: Path, seed: int, numbers: range, jobs: int = 1) -> Table:
+    """Kill `dvc repro` at moments, then do what a user would: `make repro`.
+
+    The clone has had an earlier run, of other data, whose outputs, dvc.lock and caches are there.
+
+    "right": every file of the clone is the one of an undisturbed run, byte for byte, and there
+    is no other. "stuck": `make repro` fails. "wrong": a file has other bytes. "left", "lost": a
+    file is there that should not be, or the reverse. "still running": a process goes on for two
+    minutes after the kill.
+
+    Args:
+        folder: empty, to work in.
+        seed: of the moments.
+        numbers: which moments; every fifth is while dvc.lock is written.
+        jobs: how many runs at a time.
+    """
+    start = make_clone(folder / "start")
+    undisturbed = _undisturbed(copied(start, folder / "undisturbed"))
+    found = Table("dvc repro killed, and run again", ("killed in", "killed"), GOOD, BAD)
+
+    def one(number: int) -> tuple[tuple[str, str], str, str, str]:
+        moment = _moment(seed, number, len(undisturbed.seconds))
+        clone = copied(start, folder / f"killed-{number}")
+        try:
+            return _try(clone, moment, undisturbed)
+        finally:
+            shutil.rmtree(clone)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        done = pool.map(one, numbers)
+        for counted in tqdm(done, "kills", len(numbers), disable=None, leave=False):
+            found.count(*counted)
+    return found
+
+
+def make_clone(folder: Path) -> Path:
+    """Make a clone of the project with small data, reproduced once with other data."""
+    for name in COPIED:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    for name in ("pipeline", "stages", "experiments"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    edit_params(folder / "params.yaml", FAULTS | TRAININGS | {"prepare.seed": 1})
+    # make finds the packages installed.
+    (folder / ".venv").mkdir()
+    (folder / ".venv" / ".installed").touch()
+    _git(folder, "init", "-q")
+    _git(folder, "add", "-A")
+    _git(folder, "commit", "-qm", "start")
+    done = repro(folder)
+    if done.returncode:
+        raise RuntimeError(f"make repro fails undisturbed: {done.stdout}")
+    edit_params(folder / "params.yaml", {"prepare.seed": 1200})
+    _git(folder, "add", "-A")
+    _git(folder, "commit", "-qm", "other data")
+    return folder
+
+
+def repro(folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Do what a user does first, and again after a kill."""
+    command = ["make", "repro"] if shutil.which("make") else [sys.executable, "-m", "dvc", "repro"]
+    return subprocess.run(
+        command, cwd=folder, env=_environment(folder), text=True, check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def left_by(folder: Path) -> dict[str, bytes]:
+    """Return the files of a clone; of those in its cache, which are named by digests, no bytes."""
+    found = {}
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        theirs = name.startswith(tuple(f"{top}/" for top in THEIRS))
+        if path.is_file() and not theirs and "__pycache__" not in path.parts:
+            found[name] = b"" if name.startswith(f"{CACHE}/") else path.read_bytes()
+    return found
+
+
+def _git(folder: Path, *arguments: str) -> None:
+    identity = ("-c", "user.name=test", "-c", "user.email=test@example.com")
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True)
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    ours = {key: value for key, value in os.environ.items() if not key.startswith("SPML_")}
+    return ours | {
+        # DVC calls `python`; it must be the one that runs this.
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "SPML_CACHE": str(folder / CACHE),
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _moment(seed: int, number: int, n_stages: int) -> Moment:
+    """Draw a moment; they go through the stages in turn."""
+    rng = np.random.default_rng([seed, number])
+    in_lock = number % 5 == 4
+    stage = (number // 5 if in_lock else number - number // 5) % n_stages
+    return Moment(number, stage, float(rng.random()), in_lock, bool(rng.random() < 0.3))
+
+
+class _Run:
+    """`dvc repro`, watched: which stages it has begun, and when."""
+
+    def __init__(self, folder: Path) -> None:
+        self.begun: list[tuple[str, float]] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "dvc", "repro"], cwd=folder, env=_environment(folder),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        )  # fmt: skip
+        # DVC would stop at a full pipe.
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith("Running stage"):
+                self.begun.append((line.split("'")[1], time.monotonic()))
+
+    def wait(self, for_what: Callable[[], bool]) -> bool:
+        """Wait for something; return whether it came before the end of the run."""
+        while self.process.poll() is None:
+            if for_what():
+                return True
+            time.sleep(0.001)
+        return False
+
+    def kill(self, alone: bool) -> None:
+        """Kill DVC, and its stage with it unless it is to die alone."""
+        try:
+            (os.kill if alone else os.killpg)(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+
+
+def _undisturbed(folder: Path) -> Undisturbed:
+    run = _Run(folder)
+    code = run.process.wait()
+    end = time.monotonic()
+    if code or repro(folder).returncode:
+        raise RuntimeError("dvc repro fails undisturbed")
+    ends = [began for _, began in run.begun[1:]] + [end]
+    seconds = {name: end - began for (name, began), end in zip(run.begun, ends, strict=True)}
+    return Undisturbed(left_by(folder), seconds)
+
+
+def _try(
+    clone: Path, moment: Moment, undisturbed: Undisturbed
+) -> tuple[tuple[str, str], str, str, str]:
+    """Kill a run and repeat it; return the row, the outcome, the case and what was seen."""
+    run = _Run(clone)
+    reached = (_wait_for_lock if moment.in_lock else _wait_for_stage)(
+        run, clone, moment, undisturbed
+    )
+    run.kill(moment.alone)
+    begun = run.begun[-1][0] if run.begun else "start"
+    row = (LOCK if _is_torn(clone / "dvc.lock") else begun, "DVC alone" if moment.alone else "all")
+    case = f"moment {moment.number}{'' if reached else ', after the end'}"
+    if not _wait_for_orphans(clone):
+        return row, "still running", case, "a process of the clone"
+    again = repro(clone)
+    if again.returncode:
+        lines = [line for line in again.stdout.splitlines() if "ERROR" in line or "Error" in line]
+        return row, "stuck", case, (lines or ["no word"])[0][:200]
+    there, wanted = left_by(clone), undisturbed.files
+    for outcome, names in (
+        ("left", [*(there.keys() - wanted.keys()), *half_written(clone)]),
+        ("lost", list(wanted.keys() - there.keys())),
+        ("wrong", [name for name in wanted if there.get(name) != wanted[name]]),
+    ):
+        if names:
+            return row, outcome, case, ", ".join(sorted(names)[:5])
+    return row, "right", case, ""
+
+
+def _wait_for_stage(run: _Run, clone: Path, moment: Moment, undisturbed: Undisturbed) -> bool:
+    name = list(undisturbed.seconds)[moment.stage]
+
+    def ready() -> bool:
+        began = dict(run.begun).get(name)
+        later = moment.share * undisturbed.seconds[name]
+        return began is not None and time.monotonic() >= began + later
+
+    return run.wait(ready)
+
+
+def _wait_for_lock(run: _Run, clone: Path, moment: Moment, undisturbed: Undisturbed) -> bool:
+    """Wait until dvc.lock was emptied for the n-th time, and a part of its writing more."""
+    lock, emptied, before = clone / "dvc.lock", 0, 1
+
+    def ready() -> bool:
+        nonlocal emptied, before
+        try:
+            now = lock.stat().st_size
+        except FileNotFoundError:
+            return False
+        emptied += now == 0 and before > 0
+        before = now
+        return emptied > moment.stage
+
+    reached = run.wait(ready)
+    time.sleep(moment.share * LOCK_TAKES)
+    return reached
+
+
+def _is_torn(lock: Path) -> bool:
+    try:
+        return not (YAML(typ="safe").load(lock.read_text()) or {}).get("stages")
+    except (YAMLError, FileNotFoundError, AttributeError):
+        return True
+
+
+def _wait_for_orphans(clone: Path) -> bool:
+    """Wait until no process runs in the clone; return whether that has come."""
+    end = time.monotonic() + ORPHAN
+    while time.monotonic() < end:
+        if not any(_runs_in(process, clone) for process in psutil.process_iter()):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def _runs_in(process: psutil.Process, clone: Path) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == clone
+    except (psutil.Error, OSError):
+        return False
