@@ -21,11 +21,11 @@ PARTS = ("kills", "calls", "damage")
 @click.option("--flips", default=20, show_default=True, help="damage: flips of each file")
 @click.option("--cuts", default=5, show_default=True, help="damage: cuts of each file")
 @click.option("--step", default=1, show_default=True, help="calls: every STEP-th call fails")
-@click.option("--stage", "only", multiple=True, help="calls, damage: this stage alone; repeatable")
+@click.option("--stage", "only", multiple=True, help="this stage alone; repeatable")
 @click.option("--out", type=click.Path(path_type=Path), help="a Markdown file, written as it goes")
 def main(
-    parts: tuple[str, ...], seed: int, moments: int, first: int, jobs: int, flips: int, cuts: int, step: int,
-    only: tuple[str, ...], out: Path | None,
+    parts: tuple[str, ...], seed: int, moments: int, first: int, jobs: int, flips: int,
+    cuts: int, step: int, only: tuple[str, ...], out: Path | None,
 ) -> None:  # fmt: skip
     """Kill runs, let calls fail, damage files; exit code 1 if anything ends as it should not."""
     tables: list[Table] = []
@@ -36,7 +36,7 @@ def main(
                 with running(with_faults=True) as stages:
                     tables.append(calls.table(stages, folder, only, step))
             elif part == "kills":
-                tables.append(kills.table(folder, seed, range(first, moments), jobs))
+                tables.append(kills.table(folder, seed, range(first, moments), jobs, only))
             else:
                 with running() as stages:
                     amount = damage.Amount(seed, flips, cuts)

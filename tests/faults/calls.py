@@ -41,7 +41,7 @@ def table(stages: Stages, folder: Path, only: tuple[str, ...], step: int = 1) ->
     old = make_place(folder / "old", {"prepare.seed": 1})
     new = make_place(folder / "new")
     for place in (old, new):
-        stages.run_all(place)
+        stages.run_all(place, only)
     found = Table(
         "The n-th call fails: open, write, fsync, rename, mkdir", ("stage", "error"), GOOD, BAD
     )

@@ -60,7 +60,7 @@ def table(stages: Stages, folder: Path, only: tuple[str, ...], amount: Amount) -
         amount: flips and cuts of each file; emptied and swapped it always is.
     """
     whole = make_place(folder / "whole")
-    stages.run_all(whole)
+    stages.run_all(whole, only)
     found = Table("Files damaged", ("file", "read by"), GOOD, BAD)
     every = read_stages()
     chosen = [stage for stage in every if not only or stage.name in only]

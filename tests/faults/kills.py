@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +66,9 @@ class Undisturbed:
     seconds: dict[str, float]
 
 
-def table(folder: Path, seed: int, numbers: range, jobs: int = 1) -> Table:
+def table(
+    folder: Path, seed: int, numbers: range, jobs: int = 1, only: tuple[str, ...] = ()
+) -> Table:
     """Kill `dvc repro` at moments, then do what a user would: `make repro`.
 
     The clone has had an earlier run, of other data, whose outputs, dvc.lock and caches are there.
@@ -80,8 +83,9 @@ def table(folder: Path, seed: int, numbers: range, jobs: int = 1) -> Table:
         seed: of the moments.
         numbers: which moments; every fifth is while dvc.lock is written.
         jobs: how many runs at a time.
+        only: stages to leave in dvc.yaml, and those before them; none is all.
     """
-    start = make_clone(folder / "start")
+    start = make_clone(folder / "start", only)
     undisturbed = _undisturbed(copied(start, folder / "undisturbed"))
     found = Table("dvc repro killed, and run again", ("killed in", "killed"), GOOD, BAD)
 
@@ -100,7 +104,7 @@ def table(folder: Path, seed: int, numbers: range, jobs: int = 1) -> Table:
     return found
 
 
-def make_clone(folder: Path) -> Path:
+def make_clone(folder: Path, only: tuple[str, ...] = ()) -> Path:
     """Make a clone of the project with small data, reproduced once with other data."""
     for name in COPIED:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -108,6 +112,8 @@ def make_clone(folder: Path) -> Path:
     for name in ("pipeline", "stages", "experiments"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     edit_params(folder / "params.yaml", FAULTS | TRAININGS | {"prepare.seed": 1})
+    if only:
+        _cut(folder / "dvc.yaml", only)
     # make finds the packages installed.
     (folder / ".venv").mkdir()
     (folder / ".venv" / ".installed").touch()
@@ -141,6 +147,22 @@ def left_by(folder: Path) -> dict[str, bytes]:
         if path.is_file() and not theirs and "__pycache__" not in path.parts:
             found[name] = b"" if name.startswith(f"{CACHE}/") else path.read_bytes()
     return found
+
+
+def _cut(path: Path, only: tuple[str, ...]) -> None:
+    """Take all stages out of a dvc.yaml but some, and those whose outputs these read."""
+    yaml = YAML()
+    values = yaml.load(path.read_text())
+    stages = values["stages"]
+    kept, ahead = set[str](), set(only)
+    while ahead:
+        kept |= ahead
+        reads = {dep for name in kept for dep in stages[name].get("deps", ())}
+        ahead = {name for name in stages if reads & set(stages[name].get("outs", ()))} - kept
+    values["stages"] = {name: stages[name] for name in stages if name in kept}
+    del values["plots"]
+    with path.open("w") as file:
+        yaml.dump(values, file)
 
 
 def _git(folder: Path, *arguments: str) -> None:
@@ -198,10 +220,8 @@ class _Run:
 
     def kill(self, alone: bool) -> None:
         """Kill DVC, and its stage with it unless it is to die alone."""
-        try:
+        with suppress(ProcessLookupError):
             (os.kill if alone else os.killpg)(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait()
 
 
@@ -221,13 +241,13 @@ def _try(
 ) -> tuple[tuple[str, str], str, str, str]:
     """Kill a run and repeat it; return the row, the outcome, the case and what was seen."""
     run = _Run(clone)
-    reached = (_wait_for_lock if moment.in_lock else _wait_for_stage)(
-        run, clone, moment, undisturbed
-    )
+    wait = _wait_for_lock if moment.in_lock else _wait_for_stage
+    reached = wait(run, clone, moment, undisturbed)
     run.kill(moment.alone)
-    begun = run.begun[-1][0] if run.begun else "start"
-    row = (LOCK if _is_torn(clone / "dvc.lock") else begun, "DVC alone" if moment.alone else "all")
-    case = f"moment {moment.number}{'' if reached else ', after the end'}"
+    where = run.begun[-1][0] if reached else "after the end"
+    if _is_torn(clone / "dvc.lock"):
+        where = LOCK
+    row, case = (where, "DVC alone" if moment.alone else "all"), f"moment {moment.number}"
     if not _wait_for_orphans(clone):
         return row, "still running", case, "a process of the clone"
     again = repro(clone)

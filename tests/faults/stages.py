@@ -103,7 +103,7 @@ def _paths(entries: list[Any]) -> tuple[Path, ...]:
 def contents(folder: Path, paths: tuple[Path, ...] | None = None) -> dict[str, bytes]:
     """Return the bytes of all files below some paths of a folder, by their paths in it."""
     found: dict[str, bytes] = {}
-    for top in paths or (Path(),):
+    for top in (Path(),) if paths is None else paths:
         path = folder / top
         files = [path] if path.is_file() else (p for p in path.rglob("*") if p.is_file())
         found |= {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
@@ -166,12 +166,16 @@ class Stages:
             told["exit_code"], *said, told["calls"], told["what"], told["hung"], told["seconds"]
         )
 
-    def run_all(self, folder: Path) -> None:
-        """Run every stage, one after another."""
+    def run_all(self, folder: Path, only: tuple[str, ...] = ()) -> None:
+        """Run every stage, one after another; as far as the last of `only` if there are any."""
+        ahead = set(only)
         for stage in read_stages():
             ended = self.run(stage.name, folder)
             if ended.exit_code:
                 raise RuntimeError(f"{stage.name} fails undisturbed: {ended.stderr}")
+            ahead.discard(stage.name)
+            if only and not ahead:
+                break
 
 
 @contextmanager
