@@ -224,11 +224,18 @@ class _Run:
             (os.kill if alone else os.killpg)(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
+    def close(self) -> None:
+        """Close the pipe, once no stage holds its other end."""
+        self._reader.join()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
 
 def _undisturbed(folder: Path) -> Undisturbed:
     run = _Run(folder)
     code = run.process.wait()
     end = time.monotonic()
+    run.close()
     if code or repro(folder).returncode:
         raise RuntimeError("dvc repro fails undisturbed")
     ends = [began for _, began in run.begun[1:]] + [end]
@@ -250,6 +257,7 @@ def _try(
     row, case = (where, "DVC alone" if moment.alone else "all"), f"moment {moment.number}"
     if not _wait_for_orphans(clone):
         return row, "still running", case, "a process of the clone"
+    run.close()
     again = repro(clone)
     if again.returncode:
         lines = [line for line in again.stdout.splitlines() if "ERROR" in line or "Error" in line]

@@ -191,12 +191,8 @@ def running(with_faults: bool = False) -> Iterator[Stages]:
         server = subprocess.Popen(
             command, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        try:
+        with server:  # closes the pipes: the server ends, and is waited for
             yield Stages(server, aside, shim)
-        finally:
-            assert server.stdin is not None
-            server.stdin.close()
-            server.wait()
 
 
 def compiler() -> str | None:
