@@ -19,7 +19,7 @@ from ruamel.yaml import YAML, YAMLError
 from tqdm.auto import tqdm
 
 from tests.conftest import ROOT, edit_params
-from tests.faults.stages import CACHE, FAULTS, copied, half_written
+from tests.faults.stages import CACHE, FAULTS, Stage, copied, half_written, read_stages
 from tests.faults.table import Table
 
 GOOD = ("right",)
@@ -158,11 +158,15 @@ def _cut(path: Path, only: tuple[str, ...]) -> None:
     while ahead:
         kept |= ahead
         reads = {dep for name in kept for dep in stages[name].get("deps", ())}
-        ahead = {name for name in stages if reads & set(stages[name].get("outs", ()))} - kept
+        ahead = {stage.name for stage in read_stages(path) if reads & _names(stage)} - kept
     values["stages"] = {name: stages[name] for name in stages if name in kept}
     del values["plots"]
     with path.open("w") as file:
         yaml.dump(values, file)
+
+
+def _names(stage: Stage) -> set[str]:
+    return {path.as_posix() for path in stage.writes}
 
 
 def _git(folder: Path, *arguments: str) -> None:
@@ -311,13 +315,20 @@ def _is_torn(lock: Path) -> bool:
 
 
 def _wait_for_orphans(clone: Path) -> bool:
-    """Wait until no process runs in the clone; return whether that has come."""
+    """Wait until no process runs in the clone; kill what still does after two minutes.
+
+    Returns:
+        Whether all have ended by themselves.
+    """
     end = time.monotonic() + ORPHAN
-    while time.monotonic() < end:
-        if not any(_runs_in(process, clone) for process in psutil.process_iter()):
-            return True
+    while running := [process for process in psutil.process_iter() if _runs_in(process, clone)]:
+        if time.monotonic() > end:
+            for process in running:
+                with suppress(psutil.Error):
+                    process.kill()
+            return False
         time.sleep(0.1)
-    return False
+    return True
 
 
 def _runs_in(process: psutil.Process, clone: Path) -> bool:
