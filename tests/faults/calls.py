@@ -109,7 +109,7 @@ def _outcome(
     elif outcome in GOOD and after != before:  # else it would be the undisturbed run
         again = stages.run(stage.name, work)
         right = again.exit_code == 0 and contents(work, stage.writes) == wanted
-        if not right or list(work.glob(f"{CACHE}/resume/*.ckpt")):
+        if not right or any(work.glob(f"{CACHE}/resume/*.ckpt")):
             outcome = "again: wrong"
     return outcome
 

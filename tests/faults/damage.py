@@ -158,7 +158,7 @@ def _outcome(
         return "refused" if now == outputs else "torn"
     if now != wanted:
         return "ACCEPTED"
-    if half_written(work) or list(work.glob(f"{CACHE}/resume/*.ckpt")):
+    if half_written(work) or any(work.glob(f"{CACHE}/resume/*.ckpt")):
         return "left"
     is_kept = file.startswith(CACHE)
     healed = (work / file).exists() and (work / file).read_bytes() == before

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 from tqdm.auto import tqdm
 
 from tests.conftest import ROOT, edit_params
@@ -101,6 +102,8 @@ def table(
         done = pool.map(one, numbers)
         for counted in tqdm(done, "kills", len(numbers), disable=None, leave=False):
             found.count(*counted)
+            row, outcome, case, seen = counted
+            tqdm.write(f"{case}, {row[1]} killed in {row[0]}: {outcome} {seen}", file=sys.stderr)
     return found
 
 

@@ -161,10 +161,13 @@ class Stages:
         self._server.stdin.write(json.dumps(asked) + "\n")
         self._server.stdin.flush()
         told = json.loads(self._server.stdout.readline())
-        said = [(self._aside / name).read_text(errors="replace") for name in ("stdout", "stderr")]
-        return Ended(
-            told["exit_code"], *said, told["calls"], told["what"], told["hung"], told["seconds"]
+        stdout, stderr = (
+            (self._aside / name).read_text(errors="replace") for name in ("stdout", "stderr")
         )
+        return Ended(
+            told["exit_code"], stdout, stderr, told["calls"], told["what"], told["hung"],
+            told["seconds"],
+        )  # fmt: skip
 
     def run_all(self, folder: Path, only: tuple[str, ...] = ()) -> None:
         """Run every stage, one after another; as far as the last of `only` if there are any."""
