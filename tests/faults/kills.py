@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ TRAININGS = {
     "train_student.linear.epochs": 40,
 }
 LOCK = "dvc.lock's writing"
-LOCK_TAKES = 0.3  # seconds that DVC takes to write it, about
+AFTER = "after the end"
 ORPHAN = 120.0  # seconds that a stage may go on for when DVC alone was killed
 
 
@@ -47,7 +47,7 @@ class Moment:
     Attributes:
         number: of the moment.
         stage: while it runs; or after which dvc.lock is written.
-        share: of the time that this takes, 0 to 1.
+        share: of the time that this takes in an undisturbed run, 0 to 0.9.
         in_lock: whether it is to be while dvc.lock is written.
         alone: whether DVC alone is killed, and its stage is not.
     """
@@ -61,10 +61,16 @@ class Moment:
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """What an undisturbed run leaves, and how many seconds each of its stages takes."""
+    """What an undisturbed run leaves, and how long it takes, in seconds.
+
+    Attributes:
+        seconds: of each stage.
+        lock_seconds: for which dvc.lock is empty when it is written.
+    """
 
     files: dict[str, bytes]
     seconds: dict[str, float]
+    lock_seconds: float
 
 
 def table(
@@ -92,9 +98,15 @@ def table(
 
     def one(number: int) -> tuple[tuple[str, str], str, str, str]:
         moment = _moment(seed, number, len(undisturbed.seconds))
-        clone = copied(start, folder / f"killed-{number}")
+        clone = folder / f"killed-{number}"
         try:
-            return _try(clone, moment, undisturbed)
+            for share in (1.0, 0.5, 0.0):  # earlier, should the run be over too soon
+                copied(start, clone)
+                sooner = replace(moment, share=share * moment.share)
+                counted = _try(clone, sooner, undisturbed)
+                if counted[0][0] != AFTER:
+                    break
+            return counted
         finally:
             shutil.rmtree(clone)
 
@@ -195,7 +207,7 @@ def _moment(seed: int, number: int, n_stages: int) -> Moment:
     rng = np.random.default_rng([seed, number])
     in_lock = number % 5 == 4
     stage = (number // 5 if in_lock else number - number // 5) % n_stages
-    return Moment(number, stage, float(rng.random()), in_lock, bool(rng.random() < 0.3))
+    return Moment(number, stage, 0.9 * float(rng.random()), in_lock, bool(rng.random() < 0.3))
 
 
 class _Run:
@@ -238,8 +250,31 @@ class _Run:
         self.process.stdout.close()
 
 
+class _Lock:
+    """dvc.lock, watched: DVC empties it and then writes it."""
+
+    def __init__(self, path: Path) -> None:
+        self.empty_for: list[float] = []
+        self._path, self._times, self._since = path, 0, 0.0
+
+    def emptied(self) -> int:
+        """Look, and return how often it was seen to have been emptied."""
+        try:
+            empty = self._path.stat().st_size == 0
+        except FileNotFoundError:
+            return self._times
+        now = time.monotonic()
+        if empty and not self._since:
+            self._times, self._since = self._times + 1, now
+        elif not empty and self._since:
+            self.empty_for.append(now - self._since)
+            self._since = 0.0
+        return self._times
+
+
 def _undisturbed(folder: Path) -> Undisturbed:
-    run = _Run(folder)
+    run, lock = _Run(folder), _Lock(folder / "dvc.lock")
+    run.wait(lambda: lock.emptied() < 0)  # never: it looks at the lock until the end
     code = run.process.wait()
     end = time.monotonic()
     run.close()
@@ -247,7 +282,7 @@ def _undisturbed(folder: Path) -> Undisturbed:
         raise RuntimeError("dvc repro fails undisturbed")
     ends = [began for _, began in run.begun[1:]] + [end]
     seconds = {name: end - began for (name, began), end in zip(run.begun, ends, strict=True)}
-    return Undisturbed(left_by(folder), seconds)
+    return Undisturbed(left_by(folder), seconds, float(np.median(lock.empty_for or [0.0])))
 
 
 def _try(
@@ -258,7 +293,7 @@ def _try(
     wait = _wait_for_lock if moment.in_lock else _wait_for_stage
     reached = wait(run, clone, moment, undisturbed)
     run.kill(moment.alone)
-    where = run.begun[-1][0] if reached else "after the end"
+    where = run.begun[-1][0] if reached else AFTER
     if _is_torn(clone / "dvc.lock"):
         where = LOCK
     row, case = (where, "DVC alone" if moment.alone else "all"), f"moment {moment.number}"
@@ -292,21 +327,10 @@ def _wait_for_stage(run: _Run, clone: Path, moment: Moment, undisturbed: Undistu
 
 
 def _wait_for_lock(run: _Run, clone: Path, moment: Moment, undisturbed: Undisturbed) -> bool:
-    """Wait until dvc.lock was emptied for the n-th time, and a part of its writing more."""
-    lock, emptied, before = clone / "dvc.lock", 0, 1
-
-    def ready() -> bool:
-        nonlocal emptied, before
-        try:
-            now = lock.stat().st_size
-        except FileNotFoundError:
-            return False
-        emptied += now == 0 and before > 0
-        before = now
-        return emptied > moment.stage
-
-    reached = run.wait(ready)
-    time.sleep(moment.share * LOCK_TAKES)
+    """Wait until dvc.lock was emptied for the n-th time, and a share of its writing more."""
+    lock = _Lock(clone / "dvc.lock")
+    reached = run.wait(lambda: lock.emptied() > moment.stage)
+    time.sleep(moment.share * undisturbed.lock_seconds)
     return reached
 
 

@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,9 @@ def _run(asked: dict[str, Any]) -> dict[str, Any]:
         if ended:
             break
         if asked["stop_after"]:
-            paths = Path(asked["cache"]).glob("resume/*.ckpt")
-            checkpoints |= {(path.name, path.stat().st_mtime_ns) for path in paths}
+            checkpoints |= _checkpoints(Path(asked["cache"], "resume"))
         hung = time.monotonic() - start > asked["limit"]
-        if hung or len(checkpoints) > asked["stop_after"]:
+        if hung or len(checkpoints) > asked["stop_after"] > 0:
             os.killpg(pid, signal.SIGKILL)
             _, status = os.waitpid(pid, 0)
             break
@@ -69,6 +69,15 @@ def _run(asked: dict[str, Any]) -> dict[str, Any]:
     told = json.loads(report.read_text()) if report.exists() else {"calls": 0, "what": ""}
     code = os.waitstatus_to_exitcode(status)
     return told | {"exit_code": code, "hung": hung, "seconds": time.monotonic() - start}
+
+
+def _checkpoints(folder: Path) -> set[tuple[str, int]]:
+    """Return each checkpoint there is, and when it was written."""
+    found = set()
+    for path in folder.glob("*.ckpt"):
+        with suppress(FileNotFoundError):  # removed meanwhile
+            found.add((path.name, path.stat().st_mtime_ns))
+    return found
 
 
 def _child(asked: dict[str, Any], report: Path) -> None:

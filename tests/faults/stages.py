@@ -156,11 +156,14 @@ class Stages:
         asked = {
             "stage": stage, "folder": str(folder), "cache": str(folder / CACHE), "n": n,
             "error": error, "stays": int(error == errno.ENOSPC), "aside": str(self._aside),
-            "limit": LIMIT, "shim": str(self.shim or ""), "stop_after": stop_after or 10**9,
+            "limit": LIMIT, "shim": str(self.shim or ""), "stop_after": stop_after,
         }  # fmt: skip
         self._server.stdin.write(json.dumps(asked) + "\n")
         self._server.stdin.flush()
-        told = json.loads(self._server.stdout.readline())
+        answer = self._server.stdout.readline()
+        if not answer:
+            raise RuntimeError("the server that runs the stages has ended")
+        told = json.loads(answer)
         stdout, stderr = (
             (self._aside / name).read_text(errors="replace") for name in ("stdout", "stderr")
         )
