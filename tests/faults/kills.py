@@ -158,10 +158,13 @@ def left_by(folder: Path) -> dict[str, bytes]:
     found = {}
     for path in folder.rglob("*"):
         name = path.relative_to(folder).as_posix()
-        theirs = name.startswith(tuple(f"{top}/" for top in THEIRS))
-        if path.is_file() and not theirs and "__pycache__" not in path.parts:
+        if path.is_file() and not _is_theirs(name):
             found[name] = b"" if name.startswith(f"{CACHE}/") else path.read_bytes()
     return found
+
+
+def _is_theirs(name: str) -> bool:
+    return name.startswith(tuple(f"{top}/" for top in THEIRS)) or "__pycache__" in name
 
 
 def _cut(path: Path, only: tuple[str, ...]) -> None:
@@ -305,9 +308,10 @@ def _try(
         lines = [line for line in again.stdout.splitlines() if "ERROR" in line or "Error" in line]
         return row, "stuck", case, (lines or ["no word"])[0][:200]
     there, wanted = left_by(clone), undisturbed.files
+    temporary = [name for name in half_written(clone) if not _is_theirs(name)]
     for outcome, names in (
-        ("left", [*(there.keys() - wanted.keys()), *half_written(clone)]),
-        ("lost", list(wanted.keys() - there.keys())),
+        ("left", {*(there.keys() - wanted.keys()), *temporary}),
+        ("lost", wanted.keys() - there.keys()),
         ("wrong", [name for name in wanted if there.get(name) != wanted[name]]),
     ):
         if names:
