@@ -21,11 +21,12 @@ from tests.conftest import ROOT, SMALL, edit_params
 LIMIT = 60.0  # seconds; a stage that takes longer hangs
 CACHE = ".cache"
 
-# Both phases of a training, kept features, and enough epochs to be stopped in the middle.
+# Both phases of a training, kept features, every table read, epochs to be stopped between.
 FAULTS: dict[str, Any] = SMALL | {
     "train_teacher.mode": "linear_init",
     "train_teacher.linear.epochs": 2,
     "train_teacher.fit.epochs": 3,
+    "pseudo_label.calibrate": "isotonic",  # reads val_scores.parquet, too
     "train_student.mode": "linear",
     "train_student.linear.epochs": 3,
 }
