@@ -305,8 +305,8 @@ def _try(
     run.close()
     again = repro(clone)
     if again.returncode:
-        lines = [line for line in again.stdout.splitlines() if "ERROR" in line or "Error" in line]
-        return row, "stuck", case, (lines or ["no word"])[0][:200]
+        lines = [line for line in again.stdout.splitlines() if line and "make: " not in line]
+        return row, "stuck", case, " / ".join(lines[-3:]).replace(f"{clone}/", "")[:300]
     there, wanted = left_by(clone), undisturbed.files
     temporary = [name for name in half_written(clone) if not _is_theirs(name)]
     for outcome, names in (
