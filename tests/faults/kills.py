@@ -100,21 +100,23 @@ def table(
         moment = _moment(seed, number, len(undisturbed.seconds))
         clone = folder / f"killed-{number}"
         try:
-            for share in (1.0, 0.5, 0.0):  # earlier, should the run be over too soon
+            for share in (1.0, 0.5, 0.0):  # sooner, should the kill come too late
                 copied(start, clone)
                 sooner = replace(moment, share=share * moment.share)
-                counted = _try(clone, sooner, undisturbed)
-                if counted[0][0] != AFTER:
+                run = _Run(clone)
+                row, missed = _kill(run, clone, sooner, undisturbed)
+                if not missed:
                     break
-            return counted
+                _wait_for_orphans(clone)
+            return row, *_repeat(run, clone, undisturbed.files), f"moment {number}"
         finally:
             shutil.rmtree(clone)
 
     with ThreadPoolExecutor(jobs) as pool:
         done = pool.map(one, numbers)
         for counted in tqdm(done, "kills", len(numbers), disable=None, leave=False):
-            found.count(*counted)
-            row, outcome, case, seen = counted
+            row, outcome, seen, case = counted
+            found.count(row, outcome, case, seen)
             tqdm.write(f"{case}, {row[1]} killed in {row[0]}: {outcome} {seen}", file=sys.stderr)
     return found
 
@@ -288,26 +290,29 @@ def _undisturbed(folder: Path) -> Undisturbed:
     return Undisturbed(left_by(folder), seconds, float(np.median(lock.empty_for or [0.0])))
 
 
-def _try(
-    clone: Path, moment: Moment, undisturbed: Undisturbed
-) -> tuple[tuple[str, str], str, str, str]:
-    """Kill a run and repeat it; return the row, the outcome, the case and what was seen."""
-    run = _Run(clone)
+def _kill(
+    run: _Run, clone: Path, moment: Moment, undisturbed: Undisturbed
+) -> tuple[tuple[str, str], bool]:
+    """Kill a run; return the row it counts in, and whether it has missed its aim."""
     wait = _wait_for_lock if moment.in_lock else _wait_for_stage
     reached = wait(run, clone, moment, undisturbed)
     run.kill(moment.alone)
-    where = run.begun[-1][0] if reached else AFTER
-    if _is_torn(clone / "dvc.lock"):
-        where = LOCK
-    row, case = (where, "DVC alone" if moment.alone else "all"), f"moment {moment.number}"
+    torn = _is_torn(clone / "dvc.lock")
+    where = LOCK if torn else run.begun[-1][0] if reached else AFTER
+    missed = not reached or (moment.in_lock and not torn)
+    return (where, "DVC alone" if moment.alone else "all"), missed
+
+
+def _repeat(run: _Run, clone: Path, wanted: dict[str, bytes]) -> tuple[str, str]:
+    """Run again what was killed; return the outcome and what was seen."""
     if not _wait_for_orphans(clone):
-        return row, "still running", case, "a process of the clone"
+        return "still running", "a process of the clone"
     run.close()
     again = repro(clone)
     if again.returncode:
         lines = [line for line in again.stdout.splitlines() if line and "make: " not in line]
-        return row, "stuck", case, " / ".join(lines[-3:]).replace(f"{clone}/", "")[:300]
-    there, wanted = left_by(clone), undisturbed.files
+        return "stuck", " / ".join(lines[-3:]).replace(f"{clone}/", "")[:300]
+    there = left_by(clone)
     temporary = [name for name in half_written(clone) if not _is_theirs(name)]
     for outcome, names in (
         ("left", {*(there.keys() - wanted.keys()), *temporary}),
@@ -315,8 +320,8 @@ def _try(
         ("wrong", [name for name in wanted if there.get(name) != wanted[name]]),
     ):
         if names:
-            return row, outcome, case, ", ".join(sorted(names)[:5])
-    return row, "right", case, ""
+            return outcome, ", ".join(sorted(names)[:5])
+    return "right", ""
 
 
 def _wait_for_stage(run: _Run, clone: Path, moment: Moment, undisturbed: Undisturbed) -> bool:
