@@ -1,0 +1,119 @@
+"""The n-th call of a stage to the disk fails, for n = 1, 2, ... until the stage succeeds."""
+
+import errno
+from pathlib import Path
+
+from tests.faults.stages import (
+    CACHE,
+    Ended,
+    Stage,
+    Stages,
+    contents,
+    copied,
+    half_written,
+    make_place,
+    read_stages,
+)
+from tests.faults.table import Table
+
+ERRORS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO}
+GOOD = ("refused", "went on")
+BAD = (
+    "torn", "wrong", "left", "hang", "killed", "traceback", "not one line", "again: wrong",
+)  # fmt: skip
+
+
+def table(stages: Stages, folder: Path, only: tuple[str, ...], step: int = 1) -> Table:
+    """Let every call of the stages fail, and count how they end.
+
+    A stage begins with the inputs of a run, and with outputs of another run where it writes.
+    "refused": it has ended with exit code 1 and one line. "went on": the call did not matter.
+    After both the outputs are all old or all new (else "torn", or "wrong" where the stage says
+    that all is well), no temporary file is there (else "left"), and the stage, run again, gives
+    what it should (else "again: wrong").
+
+    Args:
+        stages: runs them, with the shim.
+        folder: empty, to work in.
+        only: names of stages; none is all.
+        step: 1 tries every call, 7 every seventh.
+    """
+    old = make_place(folder / "old", {"prepare.seed": 1})
+    new = make_place(folder / "new")
+    for place in (old, new):
+        stages.run_all(place, only)
+    found = Table(
+        "The n-th call fails: open, write, fsync, rename, mkdir", ("stage", "error"), GOOD, BAD
+    )
+    for stage in read_stages():
+        if not only or stage.name in only:
+            start = _before(stage, old, new, folder / "start")
+            for name, error in ERRORS.items():
+                n = 1
+                while _one(stages, stage, (name, error), n, start, new, found):
+                    n += step
+    return found
+
+
+def _before(stage: Stage, old: Path, new: Path, start: Path) -> Path:
+    """Make what a stage finds: its inputs are new, what it has written is of another run."""
+    copied(new, start, leave=(".cache",))
+    for path in contents(start, stage.writes):
+        (start / path).unlink()
+    for path, before in contents(old, stage.writes).items():
+        (start / path).parent.mkdir(parents=True, exist_ok=True)
+        (start / path).write_bytes(before)
+    return start
+
+
+def _one(
+    stages: Stages,
+    stage: Stage,
+    error: tuple[str, int],
+    n: int,
+    start: Path,
+    new: Path,
+    found: Table,
+) -> bool:
+    """Try a call; return whether there was an n-th."""
+    work = copied(start, start.with_name("work"))
+    before = contents(work)
+    ended = stages.run(stage.name, work, n, error[1])
+    if not ended.what and not ended.trouble():
+        return False
+    outcome = _outcome(stages, stage, ended, work, before, contents(new, stage.writes))
+    what = ended.what.replace(f"{work}/", "")
+    found.count((stage.name, error[0]), outcome, f"call {n}, {what}", ended.last_words)
+    # A stage that was killed cannot say whether the call was made.
+    return bool(ended.what) or ended.hung or ended.exit_code < 0
+
+
+def _outcome(
+    stages: Stages,
+    stage: Stage,
+    ended: Ended,
+    work: Path,
+    before: dict[str, bytes],
+    wanted: dict[str, bytes],
+) -> str:
+    after = contents(work)
+    written = contents(work, stage.writes)
+    old = {path: before[path] for path in before if path in _below(before, stage)}
+    outcome = ended.trouble() or ("refused" if ended.exit_code else "went on")
+    if written not in (old, wanted):
+        outcome = "torn"
+    elif ended.exit_code == 0 and written != wanted:
+        outcome = "wrong"
+    elif half_written(work):
+        outcome = "left"
+    elif outcome in GOOD and after != before:  # else it would be the undisturbed run
+        again = stages.run(stage.name, work)
+        right = again.exit_code == 0 and contents(work, stage.writes) == wanted
+        if not right or any(work.glob(f"{CACHE}/resume/*.ckpt")):
+            outcome = "again: wrong"
+    return outcome
+
+
+def _below(paths: dict[str, bytes], stage: Stage) -> set[str]:
+    tops = stage.writes
+    return {path for path in paths if any(Path(path).is_relative_to(top) for top in tops)}
