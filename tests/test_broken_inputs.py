@@ -633,7 +633,7 @@ BROKEN = [
            ("holds no CUB-200-2011; looked for", "CUB_200_2011.tgz")),
     # what the stages hand to each other
     Broken("a picture that changed since prepare", "trained", other_picture("p/4.jpg"),
-           ("p/4.jpg (has changed since prepare", "run it again"), "score"),
+           ("p/4.jpg (has changed since prepare", "run `dvc repro`"), "score"),
     Broken("a picture deleted since prepare", "trained", gone("p/0.jpg"),
            ("pictures cannot be read: p/0.jpg (no such file)",), "train_teacher"),
     Broken("a picture deleted since a prepare that did not look at it", "table", gone("p/0.jpg"),

@@ -143,7 +143,7 @@ def test_the_curves_of_the_first_are_where_those_of_one_are(index: Index) -> Non
     assert curves.read(folder).epochs == made["model"].history
     assert curves.read(folder / "member-2").epochs == made["member-2"].history
     names = sorted(path.name for path in folder.iterdir())
-    assert names == ["SHA256SUMS", "member-2", "metrics.json", "plots"]
+    assert names == ["SHA256SUMS", "environment.json", "member-2", "metrics.json", "plots"]
 
 
 # --- who scores what -------------------------------------------------------------------
