@@ -24,7 +24,7 @@ sweep: $(INSTALLED)
 
 ## test: run the tests
 test: $(INSTALLED)
-	@pytest
+	@pytest -n auto --dist loadfile
 
 ## lint: check style and types
 lint: $(INSTALLED)
