@@ -7,8 +7,8 @@ Small digits scenes and the small network with batch norm, on the CPU, a thread 
 same batches. For each loss: val mAP of both, and the largest difference of an epoch's mean loss,
 of a weight or statistic of batch norm, and of a probability on the training pictures.
 
-Adam divides by the size of a gradient, so a gradient of nothing but rounding moves a weight as far
-as any other: there the rounding grows with the steps. `--optimizer sgd --lr 0.02` shows it as it is.
+Adam divides by the size of a gradient, so one of nothing but rounding moves a weight as far as any
+other: there the rounding grows with the steps. `--optimizer sgd --lr 0.02` shows it as it is.
 """
 
 import os
