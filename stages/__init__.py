@@ -10,6 +10,7 @@ import logging
 import os
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,10 @@ class Stage(click.Command):
                 if alarm.may_tell():
                     _tell(error)
                 alarm.end()
-            if isinstance(error, click.ClickException) and launch.is_helper():
-                # The same error in the first process ends all, as far as the launcher has its way.
-                time.sleep(HELPERS_WAIT)
+            if isinstance(error, click.ClickException):
+                with suppress(InputError):  # that is the error, then
+                    # The same error in the first process ends all, where the launcher sees to it.
+                    time.sleep(HELPERS_WAIT if launch.is_helper() else 0)
             raise
 
     def run(self, ctx: click.Context) -> Any:
@@ -82,7 +84,10 @@ class SoloStage(Stage):
 
     def run(self, ctx: click.Context) -> Any:
         """Run the stage in the first process."""
-        return None if launch.is_helper() else super().run(ctx)
+        try:
+            return None if launch.is_helper() else super().run(ctx)
+        except InputError as error:
+            raise click.ClickException(str(error)) from None
 
 
 def _tell(error: BaseException) -> None:

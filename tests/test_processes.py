@@ -121,6 +121,18 @@ def test_a_stage_of_one_process_leaves_nothing_to_the_others(
     assert not Path("data").exists()
 
 
+@pytest.mark.parametrize("stage", ["prepare", "train_teacher"])
+def test_a_world_that_does_not_fit_is_one_line_of_a_stage(
+    stage: str, run_stage: RunStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if stage == "train_teacher":
+        run_stage("prepare")
+    set_all(monkeypatch, {"SLURM_PROCID": "1", "SLURM_NTASKS": "2"})
+    output = run_stage(stage, exit_code=1).output
+    assert output.splitlines()[-1].startswith("Error: SLURM_PROCID = 1: is one of several tasks")
+    assert "Traceback" not in output
+
+
 def test_32_bit_is_not_tf32_on_a_gpu_either() -> None:
     torch.backends.cudnn.allow_tf32 = True
     score.choose_device("32")
