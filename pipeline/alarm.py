@@ -64,12 +64,12 @@ def may_tell() -> bool:
         return False
 
 
-def end() -> None:
+def end(exit_code: int = 1) -> None:
     """End this process, which has failed, after the others."""
     sys.stdout.flush()
     sys.stderr.flush()
     time.sleep(4 * EVERY)
-    _end()
+    _end(exit_code)
 
 
 def _failed() -> bool:
@@ -79,6 +79,6 @@ def _failed() -> bool:
         return True
 
 
-def _end() -> None:
+def _end(exit_code: int = 1) -> None:
     # A process that waits in a collective operation hears no exception.
-    os._exit(1)
+    os._exit(exit_code)

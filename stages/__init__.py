@@ -12,6 +12,7 @@ import os
 import sys
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +67,11 @@ class Stage(click.Command):
             if alarm.is_watched():
                 if alarm.may_tell():
                     _tell(error)
-                alarm.end()
-            if isinstance(error, click.ClickException) and launch.is_helper():
-                # The same error in the first process ends all, as far as the launcher has its way.
-                time.sleep(HELPERS_WAIT)
+                alarm.end(error.exit_code if isinstance(error, click.exceptions.Exit) else 1)
+            if isinstance(error, click.ClickException):
+                with suppress(InputError):  # that is the error, then
+                    # The same error in the first process ends all, where the launcher sees to it.
+                    time.sleep(HELPERS_WAIT if launch.is_helper() else 0)
             raise
 
     def run(self, ctx: click.Context) -> Any:
