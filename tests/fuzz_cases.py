@@ -5,6 +5,7 @@ random numbers say, and returns the stage that is to read them.
 """
 
 import bz2
+import csv
 import io
 import json
 import lzma
@@ -283,8 +284,8 @@ def params(random: Random) -> str:
 
 def table(random: Random) -> str:
     """A user's table: bytes, fields and columns of CSV and Parquet, metadata of Parquet."""
-    csv = random.random() < 0.5
-    path = "root/labels.csv" if csv else "root/labels.parquet"
+    as_csv = random.random() < 0.5
+    path = "root/labels.csv" if as_csv else "root/labels.parquet"
     changes = {
         "prepare.table.file": Path(path).name,
         "prepare.observe.process": random.choice(["uniform", "given"]),
@@ -293,7 +294,7 @@ def table(random: Random) -> str:
     use("table", changes=changes)
     if random.random() < 0.4:
         damage(random, path)
-    elif csv:
+    elif as_csv:
         _change_csv(random, path)
     else:
         _change_parquet(random, path)
@@ -305,16 +306,14 @@ def _change_csv(random: Random, path: str) -> None:
         pieces = [*WORDS, ",", '"', "\n", "\r", ";", '"a\nb"', "," * 50]
         write_text(path, spliced(random, Path(path).read_text(), pieces))
         return
-    # As objects, since the strings of pandas take no half of a surrogate pair.
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False).astype(object)
+    rows = list(csv.reader(io.StringIO(Path(path).read_text())))
     for _ in range(random.choice([1, 2])):
-        if random.random() < 0.7:
-            row, column = random.randrange(len(frame)), random.choice(frame.columns)
-            frame.loc[row, column] = random.choice(WORDS)
-        else:
-            renamed = random.choice([*WORDS, "image_id", "observed_negatives", "labels", "image"])
-            frame = frame.rename(columns={random.choice(frame.columns): renamed})
-    write_text(path, frame.to_csv(index=False))
+        row = 0 if random.random() < 0.3 else random.randrange(1, len(rows))
+        words = [*WORDS, "image_id", "observed_negatives", "labels", "image"] if row == 0 else WORDS
+        rows[row][random.randrange(len(rows[row]))] = random.choice(words)
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def _change_parquet(random: Random, path: str) -> None:
