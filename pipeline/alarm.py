@@ -68,7 +68,7 @@ def end(exit_code: int = 1) -> None:
     """End this process, which has failed, after the others."""
     sys.stdout.flush()
     sys.stderr.flush()
-    time.sleep(4 * EVERY)
+    time.sleep(10 * EVERY)  # on a busy machine, too, each of them has looked by then
     _end(exit_code)
 
 
