@@ -5,6 +5,7 @@ random numbers say, and returns the stage that is to read them.
 """
 
 import bz2
+import copy
 import csv
 import io
 import json
@@ -161,7 +162,8 @@ NUMBERS = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1, 
 
 def value(random: Random) -> Any:
     """Return a value of any type, often a wrong one."""
-    chosen = random.choice(random.choice([WORDS, VALUES]))
+    # A copy, else a list that is changed later would be another in the next case.
+    chosen = copy.deepcopy(random.choice(random.choice([WORDS, VALUES])))
     if random.random() < 0.05:
         for _ in range(random.choice([3, 200, 500])):
             chosen = [chosen] if random.random() < 0.5 else {"a": chosen}
