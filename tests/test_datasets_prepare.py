@@ -181,13 +181,18 @@ def test_a_seed_of_the_draw_changes_the_observed_labels_alone(
 ) -> None:
     run_stage("prepare")
     first = contents(workplace / "data")
+    truth = tables.read_truth(Path("data/truth.parquet")).labels.tolist()
     set_params({"prepare.observe.seed": 1200})
     run_stage("prepare")
     assert contents(workplace / "data") == first
     set_params({"prepare.observe.seed": 1})
     run_stage("prepare")
     other = contents(workplace / "data")
-    assert {name for name in first if other[name] != first[name]} == {"index.parquet"}
+    # The truth says of which index it is.
+    assert {name for name in first if other[name] != first[name]} == {
+        "index.parquet", "truth.parquet",
+    }  # fmt: skip
+    assert tables.read_truth(Path("data/truth.parquet")).labels.tolist() == truth
 
 
 def test_the_counts_are_told(run_stage: RunStage) -> None:

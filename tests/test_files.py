@@ -256,7 +256,8 @@ def test_a_file_never_takes_the_place_of_a_folder_nor_a_folder_that_of_a_file(
 
 
 def write_table(path: Path) -> None:
-    parquet.write(path, {"image_id": pa.array(map(str, np.random.rand(200_000)))}, ("a",))
+    image_ids = pa.array(map(str, np.random.rand(200_000)))
+    parquet.write(path, "images", {"image_id": image_ids}, ("a",))
 
 
 def write_model(path: Path) -> None:

@@ -92,8 +92,9 @@ def test_a_loss_says_whether_it_remembers_something_of_every_picture() -> None:
     values = {
         "alpha": 0.1, "beta": 0.1, "theta": 0.5, "warmup_epochs": 1, "gamma": 1.0, "epsilon": 0.1,
         "expected_positives": 1.0, "lr_multiplier": 1.0, "lambda": 0.1, "gamma_pos": 1.0,
-        "gamma_neg": 1.0, "margin": 0.1, "tau": 0.5, "delta": 1.0, "w": [0.0, 1.0],
-        "b": [0.0, 1.0], "mu": [0.5, 0.5], "sigma": [1.0, 1.0], "q2": 0.5, "q3": 0.5,
+        "gamma_neg": 1.0, "focusing_gradient": False, "margin": 0.1, "tau": 0.5, "delta": 1.0,
+        "w": [0.0, 1.0], "b": [0.0, 1.0], "mu": [0.5, 0.5], "sigma": [1.0, 1.0],
+        "q2": 0.5, "q3": 0.5,
     }  # fmt: skip
     n = 17
     task = Task(torch.randint(-1, 2, (n, 3)), 5)

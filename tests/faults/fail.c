@@ -52,13 +52,15 @@ static int inside(const char *path)
     return 0;
 }
 
-/* Say whether this call is to fail. A full disk (ENOSPC) fails no call that only reads. */
+/* Say whether this call is to fail. A full disk (ENOSPC) fails no call that only reads, and of
+   those after the n-th no renaming: what is moved back finds the place of its name free. */
 static int fails(const char *call, const char *path, int changes)
 {
     if (!armed || !path || (!changes && fail_error == ENOSPC) || !inside(path))
         return 0;
     long n = atomic_fetch_add(&calls, 1) + 1;
-    if (!fail_from || n < fail_from || (n > fail_from && !stays))
+    int stays_for_it = stays && strncmp(call, "rename", 6);
+    if (!fail_from || n < fail_from || (n > fail_from && !stays_for_it))
         return 0;
     if (!what[0])
         snprintf(what, sizeof what, "%s %s", call, path);

@@ -30,7 +30,7 @@ COPIED = (
     ".gitignore", ".dvcignore", ".dvc/config",
 )  # fmt: skip
 # Not compared: what git and DVC keep for themselves, and byte code.
-THEIRS = (".git", ".dvc/cache", ".dvc/tmp")
+THEIRS = (".git", ".dvc/cache", ".dvc/tmp", ".dvc-site")
 TRAININGS = {
     "train_teacher.fit.epochs": 20,
     "train_student.linear.epochs": 40,

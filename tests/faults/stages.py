@@ -149,7 +149,8 @@ class Stages:
             stage: its name.
             folder: where params.yaml is.
             n: the number of the call that fails; 0 for none.
-            error: EIO fails that call alone; ENOSPC also those after it, since a disk stays full.
+            error: EIO fails that call alone; ENOSPC also those after it, since a disk stays full;
+                of these it lets renaming through, which puts back what was moved aside.
             stop_after: kill it after so many checkpoints; 0: never.
         """
         assert self._server.stdin is not None
