@@ -9,6 +9,7 @@ import click
 
 from pipeline import inputs
 from pipeline.datasets.prepare import PrepareParams
+from pipeline.errors import InputError, excerpt
 from pipeline.params import read_section, read_values
 from stages import DATA, PARAMS, SoloStage
 
@@ -18,11 +19,25 @@ def main() -> None:
     """Look at annotations, images and weights files, and describe them by their content."""
     described = {"data": inputs.of_data(read_section(PARAMS, "prepare", PrepareParams))}
     values = read_values(PARAMS)
+    _check_loss(values)
     for who in ("teacher", "student"):
         section = f"train_{who}.model"
         described[f"{who}_weights"] = inputs.of_weights(_weights(values, f"train_{who}"), section)
     for name, description in described.items():
         inputs.write(DATA / "inputs" / f"{name}.json", description)
+
+
+def _check_loss(values: dict[str, Any]) -> None:
+    """Refuse a loss whose settings are not there, before DVC looks for them in its own words."""
+    teacher = values.get("train_teacher")
+    if isinstance(teacher, dict) and isinstance(losses := teacher.get("losses"), dict):
+        loss = teacher.get("loss")
+        if loss not in losses:
+            raise InputError(
+                f"{PARAMS}: train_teacher.loss = {excerpt(loss)}: has no section in "
+                f"train_teacher.losses; should be one of {', '.join(map(str, losses))}, or have "
+                f"one there ({{}} where it takes no settings)"
+            )
 
 
 def _weights(values: Any, section: str) -> str | None:
