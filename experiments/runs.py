@@ -24,7 +24,7 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from experiments.finished import value_of
-from pipeline import files, hashes, identity, inputs
+from pipeline import hashes, identity, inputs, places
 from pipeline.datasets.prepare import PrepareParams
 from pipeline.errors import InputError
 from pipeline.params import check_section
@@ -317,7 +317,7 @@ def _link_file(source: str | Path, target: str | Path) -> None:
 
 def _call(folder: Path, name: str, threads: int | None) -> None:
     """Run a stage as a command, its output kept in a log."""
-    kept = str(files.cache_folder().resolve())
+    kept = str(places.cache_folder().resolve())
     environment = os.environ | {"PYTHONPATH": str(ROOT), "SPML_CACHE": kept}
     # Else a stage of a sweep that was killed would go on, unseen, beside the sweep started again.
     environment["SPML_ENDS_WITH_STARTER"] = "1"

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from experiments import runs
 from experiments.runs import Values, spread
-from pipeline import files
+from pipeline import files, places
 from pipeline.errors import InputError, some
 from pipeline.figures.sweep import Sweep, draw
 from pipeline.params import Params, read_section
@@ -66,7 +66,7 @@ def main(taus: str | None, seeds: str | None, jobs: int, repro: bool) -> None:
     if repro:
         _repro()
     runs.check_inputs(STUDENT, Path())
-    out = files.cache_folder() / "sweep"
+    out = places.cache_folder() / "sweep"
     out.mkdir(parents=True, exist_ok=True)
     with _alone(out):
         runs.forget_partial(out)

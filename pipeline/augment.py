@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from pipeline.params import Params
+from pipeline.score import to_float
 
 # Random numbers in 0..1 that `augment` uses up per picture: flip, right, down, zoom; then where
 # cutout is, across and down.
@@ -34,11 +35,6 @@ def throw(rng: np.random.Generator, n: int) -> np.ndarray:
     """Throw the dice of n pictures, (n, DICE) float32 in 0..1."""
     # Those of cutout by themselves: the others are the numbers that they were without it.
     return np.hstack([rng.random((n, count), dtype=np.float32) for count in (4, DICE - 4)])
-
-
-def to_float(pictures: Tensor) -> Tensor:
-    """Turn (B, H, W, 3) uint8 into (B, 3, H, W) float32 in 0..1, channels last in memory."""
-    return pictures.permute(0, 3, 1, 2).float() / 255
 
 
 def augment(pictures: Tensor, params: AugmentParams, dice: Tensor) -> Tensor:

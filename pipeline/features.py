@@ -7,12 +7,11 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from pipeline import files, identity, kept
+from pipeline import identity, kept, places
 from pipeline.arrays import Features, Pictures
-from pipeline.augment import to_float
 from pipeline.errors import InputError
 from pipeline.models import Classifier
-from pipeline.score import over_all
+from pipeline.score import over_all, to_float
 
 
 @torch.inference_mode()
@@ -44,7 +43,7 @@ def load(
         fabric.device.type,
         torch.__version__,
     )
-    path = files.cache_folder() / "features" / f"{key}.npy"
+    path = places.cache_folder() / "features" / f"{key}.npy"
     # One process looks: were another to see the file that this one has just written, it would
     # wait for nobody.
     there: Any = fabric.broadcast(fabric.is_global_zero and kept.array(path) is not None)

@@ -11,29 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pipeline.errors import InputError, excerpt, one_line
+from pipeline.errors import InputError, one_line
 
 # What a formula of a spreadsheet begins with, also in full width, and what may hide it.
 FORMULA = ("=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠")
-MAX_DEPTH = 100  # of SPML_CACHE
 # Processes of other machines may write to the same folder, with the same numbers.
 HOST = re.sub(r"[^A-Za-z0-9]", "-", platform.node()) or "host"
 # What this process is writing at the moment.
 _being_written: set[Path] = set()
-
-
-def cache_folder() -> Path:
-    """Return the folder for what can be made again: SPML_CACHE, else .cache.
-
-    Raises:
-        InputError: it is deeper than Python can make folders.
-    """
-    folder = Path(os.environ.get("SPML_CACHE") or ".cache")
-    if len(folder.parts) > MAX_DEPTH:
-        raise InputError(
-            f"SPML_CACHE = {excerpt(str(folder))}: should be at most {MAX_DEPTH} folders deep"
-        )
-    return folder
 
 
 @contextmanager

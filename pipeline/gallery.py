@@ -9,9 +9,10 @@ import numpy as np
 import PIL
 from PIL import Image
 
-from pipeline import files, hashes, identity, images, kept, tables
+from pipeline import hashes, identity, images, kept, places, tables
 from pipeline.arrays import Pictures, RowNumbers
 from pipeline.errors import InputError, some
+from pipeline.parallel import in_parallel
 from pipeline.tables import Index
 
 Use = Callable[[int, Image.Image], None]
@@ -39,7 +40,7 @@ def load(index: Index, rows: RowNumbers, size: int, embedded: Path) -> Pictures:
             there is no room for the array.
     """
     root = _root(index, rows)
-    path = files.cache_folder() / "pictures" / f"{key(index, rows, size)}.npy"
+    path = places.cache_folder() / "pictures" / f"{key(index, rows, size)}.npy"
     pictures = kept.array(path)
     if pictures is None:
         with kept.making(path, (len(rows), size, size, 3), np.uint8) as made:
@@ -79,7 +80,7 @@ def key(index: Index, rows: RowNumbers, size: int) -> str:
 def _root(index: Index, rows: RowNumbers) -> Path | None:
     """Return the folder that the pictures' paths start from; None if they have no files."""
     paths = [path for path in (index.paths[row] for row in rows) if path is not None]
-    return images.root_of(paths, "the index") if paths else None
+    return places.root_of(paths, "the index") if paths else None
 
 
 def _changed(index: Index, row: int, encoded: bytes) -> bool:
@@ -122,7 +123,7 @@ def _for_each(index: Index, rows: RowNumbers, source: Path, use: Use) -> None:
             use(position, picture)
         return None
 
-    done = images.in_parallel(decode, range(len(rows)), "decoding the pictures")
+    done = in_parallel(decode, range(len(rows)), "decoding the pictures")
     problems = [problem for problem in done if problem is not None]
     if problems:
         raise InputError(

@@ -13,7 +13,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline import files, images, kept
+from pipeline import kept, places
+from pipeline.parallel import in_parallel
 
 # Nanoseconds. A file that changed less than this before it was read may change again within the
 # same tick of the file system's clock, and would look unchanged: its hash is not kept.
@@ -42,7 +43,7 @@ def of(paths: Sequence[str | Path]) -> list[str | None]:
     rest = [name for name in stamps if name not in same]
     # What is read from here on was changed before, or else is told as changed just now.
     settled = time.time_ns() - TICK
-    read = dict(zip(rest, images.in_parallel(of_content, rest, "reading files"), strict=True))
+    read = dict(zip(rest, in_parallel(of_content, rest, "reading files"), strict=True))
     lasting = {
         name: (stamps[name], digest)
         for name, digest in read.items()
@@ -74,7 +75,7 @@ def _place(names: list[str]) -> Path:
     # What the first and the last have in common, all between them have.
     above = os.path.commonpath([min(names), max(names)]) if names else ""
     name = hashlib.sha256(os.fsencode(above)).hexdigest()[:16]
-    return files.cache_folder() / "hashes" / f"{name}.json"
+    return places.cache_folder() / "hashes" / f"{name}.json"
 
 
 def _read(place: Path) -> dict[str, tuple[Stamp, str]]:

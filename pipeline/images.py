@@ -8,20 +8,18 @@ import hashlib
 import io
 import logging
 import math
-import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
-from tqdm.auto import tqdm
 
 from pipeline.errors import InputError, one_line, some
+from pipeline.parallel import in_parallel
+from pipeline.places import root_of
 
 log = logging.getLogger(__name__)
 
@@ -65,38 +63,6 @@ UPRIGHT: dict[object, Image.Transpose] = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-
-def data_root(wanted_by: str) -> Path:
-    """Return the folder that relative paths of pictures start from, from SPML_DATA_ROOT.
-
-    It comes from the environment and not from params.yaml, because it differs between
-    machines that should have equal results.
-
-    Raises:
-        InputError: the variable is not set, or is no folder.
-    """
-    value = os.environ.get("SPML_DATA_ROOT")
-    if not value:
-        raise InputError(
-            f"SPML_DATA_ROOT is not set, but {wanted_by} needs it: "
-            f"export SPML_DATA_ROOT=/the/folder/that/holds/the/pictures"
-        )
-    root = Path(value)
-    if not root.is_dir():
-        raise InputError(f"SPML_DATA_ROOT = {value!r}: should be a folder that exists")
-    return root
-
-
-def root_of(paths: Sequence[str], wanted_by: str) -> Path:
-    """Return what to join these paths to: the data root, or / where all are absolute.
-
-    Raises:
-        InputError: the data root is needed and is not set, or is no folder.
-    """
-    if all(PurePosixPath(path).is_absolute() for path in paths):
-        return Path("/")
-    return data_root(wanted_by)
 
 
 # --- one picture -----------------------------------------------------------------------
@@ -409,13 +375,3 @@ def fingerprints(pictures: list[bytes]) -> tuple[npt.NDArray[np.int64], list[str
     """Return the sizes in bytes and sha256 hex digests of encoded pictures."""
     sizes = np.array([len(encoded) for encoded in pictures], np.int64)
     return sizes, [hashlib.sha256(encoded).hexdigest() for encoded in pictures]
-
-
-def in_parallel(function: Callable[[T], R], items: Iterable[T], what: str) -> Iterable[R]:
-    """Map over items in order, on all cores, with a progress bar on a terminal.
-
-    Threads do: Pillow lets go of the interpreter's lock while it decodes.
-    """
-    items = list(items)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield from tqdm(pool.map(function, items), what, len(items), disable=None, leave=False)

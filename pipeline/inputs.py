@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pipeline import files, hashes, identity, kept, weight_files
+from pipeline import files, hashes, identity, kept, places
 from pipeline.datasets.prepare import PrepareParams, read_source, root_of_source
 from pipeline.errors import InputError
 
@@ -54,7 +54,7 @@ def of_weights(weights: str | None, section: str) -> Description:
     Raises:
         InputError: there is no such file.
     """
-    path = weight_files.path_of(weights, section)
+    path = places.weights_file(weights, section)
     if path is None:
         return {"weights": weights}
     (sha256,) = hashes.of([path])
@@ -76,7 +76,7 @@ def _read(params: PrepareParams, root: Path) -> tuple[dict[str, str | None], lis
     that were read have the same content.
     """
     key = identity.name_of(str(root), params.in_use(), identity.code("pipeline.datasets.prepare"))
-    path = files.cache_folder() / "sources" / f"{key}.json"
+    path = places.cache_folder() / "sources" / f"{key}.json"
     with contextlib.suppress(FileNotFoundError, kept.DamagedError):
         told: Description = json.loads(kept.read(path, path.name))
         if _hashed(root, told["annotations"]) == told["annotations"]:

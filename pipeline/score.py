@@ -21,7 +21,6 @@ from tqdm.auto import tqdm
 
 from pipeline import alarm, launch
 from pipeline.arrays import Inputs, Probs
-from pipeline.augment import to_float
 from pipeline.errors import InputError
 from pipeline.launch import World
 from pipeline.params import Params
@@ -151,6 +150,11 @@ def to_device(pictures: Inputs, rows: np.ndarray, fabric: Fabric) -> Tensor:
     if fabric.device.type == "cuda":
         return batch.pin_memory().to(fabric.device, non_blocking=True)
     return batch.to(fabric.device)
+
+
+def to_float(pictures: Tensor) -> Tensor:
+    """Turn (B, H, W, 3) uint8 into (B, 3, H, W) float32 in 0..1, channels last in memory."""
+    return pictures.permute(0, 3, 1, 2).float() / 255
 
 
 def predict(

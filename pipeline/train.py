@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from pydantic import Field
 from torch import nn
 
-from pipeline import checkpoint, features, files, gallery, identity, models, recipe
+from pipeline import checkpoint, features, gallery, identity, models, places, recipe
 from pipeline.arrays import Part, RowNumbers
 from pipeline.augment import AugmentParams
 from pipeline.curves import Epoch, History
@@ -134,7 +134,7 @@ def train(
     checkpoints: list[Path] = []
     before: Loss | None = None
     for phase, loss in zip(phases, losses, strict=True):
-        checkpoints.append(files.cache_folder() / "resume" / f"{name}-{phase}-{key}.ckpt")
+        checkpoints.append(places.cache_folder() / "resume" / f"{name}-{phase}-{key}.ckpt")
         _check_mixup(name, params.augment, loss)
         if before is not None:
             loss.carry_over(before)

@@ -12,7 +12,7 @@ import torchvision
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pipeline import spec, weight_files
+from pipeline import places, spec
 from pipeline.errors import InputError, one_line
 from pipeline.spec import RGB, State
 
@@ -55,7 +55,7 @@ def read(backbone: str, weights: str | None, section: str) -> Start:
     """
     if weights is None:
         return Start(None, *CENTRED)
-    path = weight_files.path_of(weights, section)
+    path = places.weights_file(weights, section)
     if path is not None:
         return _from_file(path, section)
     known = [] if backbone == "small_cnn" else torchvision.models.get_model_weights(backbone)
@@ -64,7 +64,7 @@ def read(backbone: str, weights: str | None, section: str) -> Start:
         names = ", ".join(by_name) or "no weights of its own"
         raise InputError(
             f"{section}.weights = {weights!r}: should be null, a file ending in "
-            f"{', '.join(weight_files.SUFFIXES)}, or of torchvision ({backbone} has {names})"
+            f"{', '.join(places.WEIGHTS_SUFFIXES)}, or of torchvision ({backbone} has {names})"
         )
     chosen = by_name[weights]
     try:

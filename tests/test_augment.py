@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor
 
-from pipeline.augment import DICE, AugmentParams, augment, throw, to_float
+from pipeline.augment import DICE, AugmentParams, augment, throw
+from pipeline.score import to_float
 
 
 def floats(low: float, high: float, **kwargs: Any) -> st.SearchStrategy[float]:

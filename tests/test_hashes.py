@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import files, hashes
+from pipeline import hashes, places
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +70,7 @@ def test_a_change_that_leaves_name_size_and_time_is_seen(
 def test_what_was_changed_a_moment_ago_is_read_again(tmp_path: Path) -> None:
     path = write(tmp_path / "a", b"a")
     assert hashes.of([path]) == [sha(b"a")]
-    assert not list(files.cache_folder().rglob("*.json")), "it may change within the same tick"
+    assert not list(places.cache_folder().rglob("*.json")), "it may change within the same tick"
 
 
 @pytest.mark.parametrize("damage", [b"", b"words", None])
@@ -80,7 +80,7 @@ def test_damaged_hashes_are_made_again(
     settle(monkeypatch)
     path = write(tmp_path / "a", b"a")
     hashes.of([path])
-    (kept,) = files.cache_folder().rglob("*.json")
+    (kept,) = places.cache_folder().rglob("*.json")
     content = kept.read_bytes()
     wrong = content.replace(sha(b"a").encode(), sha(b"b").encode())
     assert wrong != content

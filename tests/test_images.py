@@ -20,8 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
-from pipeline import files, gallery, identity, images, tables
+from pipeline import gallery, identity, images, places, tables
 from pipeline.errors import InputError
+from pipeline.parallel import in_parallel
 from pipeline.tables import Index
 from tests.conftest import ROOT
 
@@ -370,7 +371,7 @@ def test_pictures_that_are_decoded_at_once_have_a_bounded_sum_of_pixels(
 
     sides = [(8, 8), (20, 10), (4, 4), (14, 14)] * 5
     encoded = [encode(Image.new("RGBA", side)) for side in sides]
-    assert list(images.in_parallel(look, encoded, "looking")) == sides
+    assert list(in_parallel(look, encoded, "looking")) == sides
     assert 200 >= max(sums) >= 128  # and they are not one after the other, either
 
 
@@ -543,7 +544,7 @@ def test_the_data_root_must_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
                   lambda: monkeypatch.setenv("SPML_DATA_ROOT", "")):  # fmt: skip
         unset()
         with pytest.raises(InputError) as refused:
-            images.data_root("the index")
+            places.data_root("the index")
         assert str(refused.value) == (
             "SPML_DATA_ROOT is not set, but the index needs it: "
             "export SPML_DATA_ROOT=/the/folder/that/holds/the/pictures"
@@ -556,7 +557,7 @@ def test_the_data_root_must_be_a_folder(tmp_path: Path, monkeypatch: pytest.Monk
     for place in (file, tmp_path / "nowhere"):
         monkeypatch.setenv("SPML_DATA_ROOT", str(place))
         with pytest.raises(InputError) as refused:
-            images.data_root("the index")
+            places.data_root("the index")
         expected = f"SPML_DATA_ROOT = {str(place)!r}: should be a folder that exists"
         assert str(refused.value) == expected
 
@@ -730,9 +731,9 @@ def test_the_cache_lies_in_the_working_folder_unless_told_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("SPML_CACHE", raising=False)
-    assert files.cache_folder() == Path(".cache")
+    assert places.cache_folder() == Path(".cache")
     monkeypatch.setenv("SPML_CACHE", "/elsewhere")
-    assert files.cache_folder() == Path("/elsewhere")
+    assert places.cache_folder() == Path("/elsewhere")
 
 
 def test_pictures_that_do_not_fit_on_the_disk_are_refused_before_they_are_decoded(

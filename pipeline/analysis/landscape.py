@@ -20,9 +20,8 @@ from tqdm.auto import tqdm
 
 from pipeline import gallery
 from pipeline.arrays import BoolMatrix, Pictures
-from pipeline.augment import to_float
 from pipeline.models import Classifier
-from pipeline.score import to_device
+from pipeline.score import to_device, to_float
 from pipeline.tables import Index
 
 Floats = npt.NDArray[np.float64]

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from pipeline import images
+from pipeline import images, places
 from pipeline.arrays import RowNumbers, Targets
 from pipeline.datasets import (
     coco2014,
@@ -134,8 +134,8 @@ def root_of_source(params: PrepareParams) -> Path:
     }
     if params.source in own:
         named = [file for file in own[params.source] if file is not None]
-        return images.root_of(named, wanted_by)
-    return images.data_root(wanted_by)
+        return places.root_of(named, wanted_by)
+    return places.data_root(wanted_by)
 
 
 def read_source(params: PrepareParams) -> Rows:
