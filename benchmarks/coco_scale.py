@@ -28,11 +28,11 @@ import numpy.typing as npt
 from ruamel.yaml import YAML
 
 from experiments import runs
-from pipeline import tables
-from pipeline.arrays import BoolMatrix, Probs
-from pipeline.evaluate import evaluate
-from pipeline.metrics import average_precisions, pseudo_label_quality
-from pipeline.tables import Scores
+from pipeline.artifacts import tables
+from pipeline.artifacts.tables import Scores
+from pipeline.core.arrays import BoolMatrix, Probs
+from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.metrics import average_precisions, pseudo_label_quality
 
 T = TypeVar("T")
 

@@ -27,8 +27,8 @@ from benchmarks.methods import METHODS, ORACLES, Method
 from experiments import runs
 from experiments.runs import Values
 from experiments.sweep import STUDENT
-from pipeline import files
-from pipeline.errors import InputError, some
+from pipeline.core import files
+from pipeline.core.errors import InputError, some
 from pipeline.losses.catalogue import LOSSES as CATALOGUE
 from stages import Stage
 

@@ -17,13 +17,13 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from pipeline import tables
-from pipeline.arrays import BoolMatrix
-from pipeline.errors import InputError
+from pipeline.artifacts import tables
+from pipeline.artifacts.tables import Index, PseudoLabels, Scores
+from pipeline.core.arrays import BoolMatrix
+from pipeline.core.errors import InputError
+from pipeline.evaluation.metrics import pseudo_label_quality
 from pipeline.figures.canvas import canvas
-from pipeline.metrics import pseudo_label_quality
-from pipeline.pseudo_labels import PseudoLabelParams, pseudo_labels
-from pipeline.tables import Index, PseudoLabels, Scores
+from pipeline.pseudo_labels.rules import PseudoLabelParams, pseudo_labels
 
 TAUS = np.arange(1, 200) / 200
 ENOUGH = 0.8  # the precision at which recalls are compared

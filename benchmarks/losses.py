@@ -104,12 +104,12 @@ def _one(out: Path, values: Values) -> Values:
 def _measure(data: Path, values: Values) -> Values:
     from functools import partial
 
-    from pipeline import tables
+    from pipeline.artifacts import tables
+    from pipeline.evaluation.metrics import mean_average_precision
+    from pipeline.inference.score import choose_device
+    from pipeline.inference.score_split import score_split
     from pipeline.losses import catalogue
-    from pipeline.metrics import mean_average_precision
-    from pipeline.score import choose_device
-    from pipeline.score_split import score_split
-    from pipeline.train import train
+    from pipeline.training.train import train
     from stages.train_teacher import TrainTeacherParams
 
     params = TrainTeacherParams.model_validate(values["train_teacher"])

@@ -11,10 +11,10 @@ import click
 
 from experiments import dvc_runs, finished, table
 from experiments.keys import grouping_keys
-from pipeline import files
-from pipeline.errors import InputError, some
+from pipeline.core import files
+from pipeline.core.errors import InputError, some
 from pipeline.figures import compare as figure
-from pipeline.terminal import shown
+from pipeline.inspection.terminal import shown
 from stages import REPORTS, Stage
 
 BOLD = "Bold is what val prefers; mean ± standard deviation over runs that differ in their seeds."

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from experiments.finished import METRICS, Found, Values, add
-from pipeline.errors import InputError, one_line
+from pipeline.core.errors import InputError, one_line
 
 
 def kept(all_commits: bool = False) -> Found:

@@ -10,7 +10,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
 
 METRICS = Path("reports", "evaluate", "metrics.json")
 # Where no run of its own lies: .dvc keeps half-done experiments, data and reports are a run's.

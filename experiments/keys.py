@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from experiments.finished import Run, Values
-from pipeline.errors import InputError, some
+from pipeline.core.errors import InputError, some
 
 # What a table of runs always shows, and how it calls it.
 ALWAYS = {"train_teacher.loss": "loss", "pseudo_label.rule": "rule", "pseudo_label.tau": "tau"}

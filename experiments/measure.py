@@ -8,11 +8,13 @@ import json
 
 import click
 
-from pipeline import curves, files, model_file, tables
-from pipeline.metrics import mean_average_precision
-from pipeline.params import read_section
-from pipeline.score import choose_device
-from pipeline.score_split import score_split
+from pipeline.artifacts import curves, tables
+from pipeline.core import files
+from pipeline.core.params import read_section
+from pipeline.evaluation.metrics import mean_average_precision
+from pipeline.inference.score import choose_device
+from pipeline.inference.score_split import score_split
+from pipeline.models import model_file
 from stages import DATA, PARAMS, REPORTS, Stage
 from stages.evaluate import EvaluateParams
 

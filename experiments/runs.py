@@ -24,10 +24,11 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from experiments.finished import value_of
-from pipeline import hashes, identity, inputs, places
+from pipeline.core import hashes, identity, places
+from pipeline.core.errors import InputError
+from pipeline.core.params import check_section
+from pipeline.datasets import inputs
 from pipeline.datasets.prepare import PrepareParams
-from pipeline.errors import InputError
-from pipeline.params import check_section
 
 ROOT = Path(__file__).parent.parent
 Values = dict[str, Any]

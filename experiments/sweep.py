@@ -23,10 +23,10 @@ from tqdm import tqdm
 
 from experiments import runs
 from experiments.runs import Values, spread
-from pipeline import files, places
-from pipeline.errors import InputError, some
+from pipeline.core import files, places
+from pipeline.core.errors import InputError, some
+from pipeline.core.params import Params, read_section
 from pipeline.figures.sweep import Sweep, draw
-from pipeline.params import Params, read_section
 from stages import PARAMS, REPORTS, Stage, ready, say
 
 STUDENT = ["pseudo_label", "train_student", "evaluate"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.finished import Run
 from experiments.keys import ALWAYS, as_json, differing, in_use
-from pipeline.terminal import fitted, shown, width
+from pipeline.inspection.terminal import fitted, shown, width
 
 # The metrics of the table and what they are called there; all but the last three in percent.
 METRICS = {

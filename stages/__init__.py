@@ -19,8 +19,8 @@ from typing import Any
 import click
 from tqdm.auto import tqdm
 
-from pipeline import alarm, launch, stopping
-from pipeline.errors import InputError, one_line, printable
+from pipeline.core import alarm, launch, stopping
+from pipeline.core.errors import InputError, one_line, printable
 
 # Asked for at once: it may end while torch is being imported, which takes seconds.
 STARTER = stopping.starter()

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import click
 
-from pipeline import model_file, tables
-from pipeline.analysis import report
-from pipeline.analysis.analyse import analyse
-from pipeline.analysis.landscape import landscape
-from pipeline.analysis.scored import score
-from pipeline.analysis.scores import Split
-from pipeline.arrays import Probs
-from pipeline.errors import InputError, one_line, some
-from pipeline.score import choose_device, describe_device
-from pipeline.tables import Index
+from pipeline.artifacts import tables
+from pipeline.artifacts.tables import Index
+from pipeline.core.arrays import Probs
+from pipeline.core.errors import InputError, one_line, some
+from pipeline.evaluation.analysis.analyse import analyse
+from pipeline.evaluation.analysis.landscape import landscape
+from pipeline.evaluation.analysis.scored import score
+from pipeline.evaluation.analysis.scores import Split
+from pipeline.inference.score import choose_device, describe_device
+from pipeline.models import model_file
+from pipeline.reports import analysis_report
 from stages import DATA, REPORTS, Stage, say
 
 EMBEDDED = DATA / "images.parquet"
@@ -81,8 +82,8 @@ def main(
     say(f"device: {describe_device(fabric, '32')}")
     both = (scored[0], scored[1])
     analysis = analyse(index, train, known, test, pseudo, both, split, column, around)
-    report.write(REPORTS / "analyse", analysis)
-    for number, value in report.summary(analysis).items():
+    analysis_report.write(REPORTS / "analyse", analysis)
+    for number, value in analysis_report.summary(analysis).items():
         say(f"{number:34} {'-' if value is None else value}")
     for note in analysis.notes:
         say(f"note: {note}")

@@ -3,11 +3,13 @@
 import click
 from pydantic import Field
 
-from pipeline import curves, model_file, report, tables
-from pipeline.evaluate import by_generation, evaluate
-from pipeline.params import Params, read_section
-from pipeline.score import choose_device, describe_device
-from pipeline.score_split import score_split
+from pipeline.artifacts import curves, tables
+from pipeline.core.params import Params, read_section
+from pipeline.evaluation.evaluate import by_generation, evaluate
+from pipeline.inference.score import choose_device, describe_device
+from pipeline.inference.score_split import score_split
+from pipeline.models import model_file
+from pipeline.reports import run_report
 from stages import DATA, PARAMS, REPORTS, Stage, say
 
 EMBEDDED = DATA / "images.parquet"
@@ -75,7 +77,7 @@ def main() -> None:
         index, train, known, test, probs["teacher"], probs["student"], pseudo, best
     )
     folder = REPORTS / "evaluate"
-    report.write(
+    run_report.write(
         folder, evaluation, index, train, known, scores.probs, pseudo, histories, EMBEDDED,
         generations,
     )  # fmt: skip

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from pipeline import inputs
+from pipeline.core.errors import InputError, excerpt
+from pipeline.core.params import read_section, read_values
+from pipeline.datasets import inputs
 from pipeline.datasets.prepare import PrepareParams
-from pipeline.errors import InputError, excerpt
-from pipeline.params import read_section, read_values
 from stages import DATA, PARAMS, SoloStage
 
 

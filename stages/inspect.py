@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
 from pipeline.inspection import label_diff, label_diff_text, label_file, label_text, label_truth
-from pipeline.terminal import View
+from pipeline.inspection.terminal import View
 from stages import DATA, SoloStage
 
 COLOURS: dict[str, dict[str, Any]] = {

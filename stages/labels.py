@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pipeline import tables
+from pipeline.artifacts import tables
 from pipeline.viewer import page
 from stages import DATA, REPORTS, SoloStage, say
 

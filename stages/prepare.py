@@ -2,9 +2,10 @@
 
 import click
 
-from pipeline import files, tables
+from pipeline.artifacts import tables
+from pipeline.core import files
+from pipeline.core.params import read_section
 from pipeline.datasets.prepare import PrepareParams, prepare
-from pipeline.params import read_section
 from stages import DATA, PARAMS, SoloStage
 
 

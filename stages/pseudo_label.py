@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import click
 
-from pipeline import files, tables
-from pipeline.params import read_section
-from pipeline.pseudo_labels import (
+from pipeline.artifacts import tables
+from pipeline.artifacts.tables import Index, Scores
+from pipeline.core import files
+from pipeline.core.params import read_section
+from pipeline.pseudo_labels.rules import (
     PseudoLabelParams,
     in_words,
     needs_val_scores,
@@ -15,7 +17,6 @@ from pipeline.pseudo_labels import (
     summary,
     summary_per_class,
 )
-from pipeline.tables import Index, Scores
 from stages import DATA, PARAMS, REPORTS, SoloStage
 
 

@@ -17,8 +17,8 @@ import filelock
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pipeline import files
-from pipeline.errors import InputError
+from pipeline.core import files
+from pipeline.core.errors import InputError
 from stages import Stage
 
 LOCK = Path("dvc.lock")

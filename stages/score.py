@@ -2,10 +2,13 @@
 
 import click
 
-from pipeline import ensemble, files, model_file, tables
-from pipeline.params import read_section
-from pipeline.score import ScoreParams, choose_device, describe_device
-from pipeline.tables import Scores
+from pipeline.artifacts import tables
+from pipeline.artifacts.tables import Scores
+from pipeline.core import files
+from pipeline.core.params import read_section
+from pipeline.inference import ensemble
+from pipeline.inference.score import ScoreParams, choose_device, describe_device
+from pipeline.models import model_file
 from stages import DATA, PARAMS, Stage
 
 

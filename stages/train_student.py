@@ -4,13 +4,14 @@ from functools import partial
 
 import click
 
-from pipeline import generations, tables
-from pipeline.generations import StudentParams
+from pipeline.artifacts import tables
+from pipeline.core.params import read_section
 from pipeline.losses.priors import PriorMatching
 from pipeline.losses.student import FullSupervision
-from pipeline.params import read_section
-from pipeline.pseudo_labels import params_of, pseudo_labels
-from pipeline.train import MakeLoss
+from pipeline.pseudo_labels.rules import params_of, pseudo_labels
+from pipeline.training import generations
+from pipeline.training.generations import StudentParams
+from pipeline.training.train import MakeLoss
 from stages import DATA, PARAMS, REPORTS, Stage
 
 

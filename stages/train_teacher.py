@@ -4,11 +4,12 @@ from functools import partial
 
 import click
 
-from pipeline import tables, teachers
+from pipeline.artifacts import tables
+from pipeline.core.params import read_section
 from pipeline.losses import catalogue
 from pipeline.losses.catalogue import LossParams
-from pipeline.params import read_section
-from pipeline.teachers import TeachersParams
+from pipeline.training import teachers
+from pipeline.training.teachers import TeachersParams
 from stages import DATA, PARAMS, REPORTS, Stage
 
 

@@ -29,7 +29,7 @@ import click
 import torch
 from click.testing import CliRunner, Result
 
-from pipeline.errors import one_line
+from pipeline.core.errors import one_line
 from tests import fuzz_cases
 from tests.conftest import ROOT
 from tests.fuzz_cases import KINDS, STAGES, make_templates, working_in

@@ -31,7 +31,8 @@ from click.testing import CliRunner
 from PIL import ExifTags, Image
 from ruamel.yaml import YAML
 
-from pipeline import model_file, models, tables
+from pipeline.artifacts import tables
+from pipeline.models import classifier, model_file
 from stages import prepare, score
 from tests import test_datasets_voc2012
 from tests.conftest import ROOT, SMALL, edit_params
@@ -131,10 +132,10 @@ def _trained() -> None:
     """Run prepare, and write what the stages after it would: models that learned nothing."""
     _run(prepare.main)
     classes = tables.read_index(Path("data/index.parquet")).classes
-    spec = models.Spec("small_cnn", classes, SIDE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    spec = classifier.Spec("small_cnn", classes, SIDE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     for name in ("teacher", "student"):
         Path("data", name).mkdir(exist_ok=True)
-        model_file.save(Path("data", name, "model.safetensors"), models.Classifier(spec))
+        model_file.save(Path("data", name, "model.safetensors"), classifier.Classifier(spec))
     shutil.copy("data/teacher/model.safetensors", "root/weights.safetensors")
     _run(score.main)
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import tables
-from pipeline.arrays import BoolMatrix, Probs
-from pipeline.tables import Index, PseudoLabels, Truth
+from pipeline.artifacts import tables
+from pipeline.artifacts.tables import Index, PseudoLabels, Truth
+from pipeline.core.arrays import BoolMatrix, Probs
 
 CLASSES = ("cat", "dog", "sea lion")
 

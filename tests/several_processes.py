@@ -13,7 +13,7 @@ import click
 import torch
 from safetensors.torch import save_file
 
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
 from pipeline.losses.entropy import EMAPL
 from pipeline.losses.expected_positives import EPR, ROLE
 from pipeline.losses.form import Loss, Task

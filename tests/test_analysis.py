@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.analysis import report
-from pipeline.analysis.analyse import Analysis, analyse
-from pipeline.analysis.landscape import Landscape
-from pipeline.analysis.scored import Scored
-from pipeline.analysis.scores import (
+from pipeline.artifacts.tables import Index, PseudoLabels
+from pipeline.evaluation.analysis.analyse import Analysis, analyse
+from pipeline.evaluation.analysis.landscape import Landscape
+from pipeline.evaluation.analysis.scored import Scored
+from pipeline.evaluation.analysis.scores import (
     Gains,
     Split,
     densities,
@@ -22,7 +22,7 @@ from pipeline.analysis.scores import (
     score_bins,
     wasserstein,
 )
-from pipeline.tables import Index, PseudoLabels
+from pipeline.reports import analysis_report
 from tests.test_report import read
 
 PROBS = arrays(np.float32, (9, 2), elements=st.floats(0, 1, width=32))
@@ -351,7 +351,7 @@ def test_nothing_unobserved_or_nothing_negative_is_said() -> None:
 
 
 def test_the_summary_is_flat_and_of_figures_that_are_there() -> None:
-    assert report.summary(analysed(landscape=LANDSCAPE)) == {
+    assert analysis_report.summary(analysed(landscape=LANDSCAPE)) == {
         "model.a": "teacher",
         "model.b": "student",
         "split": "train",
@@ -374,12 +374,16 @@ def test_the_summary_is_flat_and_of_figures_that_are_there() -> None:
         "landscape.mean.b": 13.0,
     }
     unknown = analysed(known=np.zeros(4, bool))
-    assert report.summary(unknown) == {"model.a": "teacher", "model.b": "student", "split": "train"}
+    assert analysis_report.summary(unknown) == {
+        "model.a": "teacher",
+        "model.b": "student",
+        "split": "train",
+    }
 
 
 def test_a_loss_that_is_infinite_is_no_number_and_the_summary_stays_json() -> None:
     losses = np.full((2, 3, 3), np.inf)
-    found = report.summary(analysed(landscape=replace(LANDSCAPE, losses=losses)))
+    found = analysis_report.summary(analysed(landscape=replace(LANDSCAPE, losses=losses)))
     assert found["landscape.mean.a"] is None
     json.loads(json.dumps(found, allow_nan=False))
 
@@ -391,7 +395,7 @@ def rows_of(columns: dict[str, list[object]]) -> list[dict[str, object]]:
 def test_the_numbers_behind_a_figure_are_a_row_per_observation() -> None:
     found = analysed(landscape=LANDSCAPE)
     assert found.wasserstein is not None
-    rows = rows_of(report.wasserstein_columns(found.models, PLAIN, found.wasserstein))
+    rows = rows_of(analysis_report.wasserstein_columns(found.models, PLAIN, found.wasserstein))
     assert [(row["model"], row["class"]) for row in rows] == [
         ("teacher", "cat"), ("teacher", "dog"), ("student", "cat"), ("student", "dog"),
     ]  # fmt: skip
@@ -399,7 +403,7 @@ def test_the_numbers_behind_a_figure_are_a_row_per_observation() -> None:
         "model": "teacher", "class": "dog", "positives": 1, "negatives": 1, "distance": 0.2,
     }  # fmt: skip
     assert found.densities is not None
-    rows = rows_of(report.densities_columns(found.models, PLAIN, found.densities))
+    rows = rows_of(analysis_report.densities_columns(found.models, PLAIN, found.densities))
     assert len(rows) == 2 * 2 * 20
     present = [row for row in rows if row["truth"] == "present" and row["entries"]]
     # 0.3 and 0.6 in float32 are a little more, so they open their bins.
@@ -407,7 +411,7 @@ def test_the_numbers_behind_a_figure_are_a_row_per_observation() -> None:
         ("teacher", 0.3, 20.0), ("student", 0.6, 20.0),
     ]  # fmt: skip
     assert found.reliability is not None
-    rows = rows_of(report.bins_columns(found.models, found.reliability))
+    rows = rows_of(analysis_report.bins_columns(found.models, found.reliability))
     assert len(rows) == 2 * 10
     assert rows[1] == {
         "model": "teacher", "score_from": 0.1, "score_to": 0.2, "entries": 1, "positives": 0,
@@ -415,29 +419,29 @@ def test_the_numbers_behind_a_figure_are_a_row_per_observation() -> None:
     }  # fmt: skip
     assert rows[0]["mean_score"] is rows[0]["share_positive"] is None
     assert found.ap_gain is not None
-    assert rows_of(report.gains_columns(PLAIN, found.ap_gain))[0] == {
+    assert rows_of(analysis_report.gains_columns(PLAIN, found.ap_gain))[0] == {
         "class": "cat", "train_positives": 3, "test_positives": 1, "AP_a": 100.0, "AP_b": 50.0,
         "gain": -50.0,
     }  # fmt: skip
     assert found.landscape is not None
-    rows = rows_of(report.landscape_columns(found.models, found.landscape))
+    rows = rows_of(analysis_report.landscape_columns(found.models, found.landscape))
     assert len(rows) == 2 * 9
     assert rows[9 + 5] == {"model": "student", "step_1": 0.0, "step_2": 1.0, "loss": 14.0}
 
 
 def test_a_figure_that_fails_leaves_the_last_report(tmp_path: Path) -> None:
     unknown = np.zeros(4, bool)  # the landscape alone is drawn
-    report.write(tmp_path / "out", analysed(known=unknown, landscape=LANDSCAPE))
+    analysis_report.write(tmp_path / "out", analysed(known=unknown, landscape=LANDSCAPE))
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     broken = replace(LANDSCAPE, steps=np.zeros(2))
     with pytest.raises((TypeError, ValueError)):
-        report.write(tmp_path / "out", analysed(known=unknown, landscape=broken))
+        analysis_report.write(tmp_path / "out", analysed(known=unknown, landscape=broken))
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_the_page_shows_the_figures_that_are_there_and_needs_no_network() -> None:
-    page = report.page(analysed(known=np.zeros(4, bool), landscape=LANDSCAPE))
+    page = analysis_report.page(analysed(known=np.zeros(4, bool), landscape=LANDSCAPE))
     reader = read(page)
     assert [attrs["src"] for tag, attrs in reader.tags if tag == "img"] == ["landscape.png"]
     links = [attrs["href"] for tag, attrs in reader.tags if tag == "a"]
@@ -448,7 +452,7 @@ def test_the_page_shows_the_figures_that_are_there_and_needs_no_network() -> Non
 
 def test_hostile_names_are_text_on_the_page() -> None:
     hostile = analysed(classes=("cat", "<script>"), names=("<i>a</i>", '"b" & c'))
-    page = report.page(hostile)
+    page = analysis_report.page(hostile)
     cells = read(page).cells
     assert cells[cells.index("densities.class") + 1] == "<script>"
     assert cells[cells.index("model.a") + 1] == "<i>a</i>"

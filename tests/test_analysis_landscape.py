@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.analysis.landscape import Landscape, direction, grid_steps, losses_around
-from pipeline.models import Classifier
-from pipeline.score import choose_device, predict
-from pipeline.spec import Spec
-from pipeline.weights import CENTRED
+from pipeline.artifacts.spec import Spec
+from pipeline.evaluation.analysis.landscape import Landscape, direction, grid_steps, losses_around
+from pipeline.inference.score import choose_device, predict
+from pipeline.models.classifier import Classifier
+from pipeline.models.weights import CENTRED
 
 STEPS = np.array([-1.0, 0.0, 1.0])
 LABELS = np.random.RandomState(1).rand(6, 3) < 0.4

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import annotator
-from pipeline.annotator import given_named
+from pipeline.pseudo_labels import annotator
+from pipeline.pseudo_labels.annotator import given_named
 
 
 def counted(probs: np.ndarray, targets: np.ndarray) -> np.ndarray:

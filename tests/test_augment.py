@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor
 
-from pipeline.augment import DICE, AugmentParams, augment, throw
-from pipeline.score import to_float
+from pipeline.inference.score import to_float
+from pipeline.training.augment import DICE, AugmentParams, augment, throw
 
 
 def floats(low: float, high: float, **kwargs: Any) -> st.SearchStrategy[float]:

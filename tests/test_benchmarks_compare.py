@@ -8,8 +8,8 @@ import pytest
 from benchmarks import comparison
 from benchmarks.methods import METHODS, ORACLES
 from experiments import runs
-from pipeline.generations import StudentParams
-from pipeline.pseudo_labels import PseudoLabelParams
+from pipeline.pseudo_labels.rules import PseudoLabelParams
+from pipeline.training.generations import StudentParams
 from stages.train_teacher import TrainTeacherParams
 from tests.conftest import ROOT
 

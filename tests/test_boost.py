@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline import boost, model_file, models
-from pipeline.errors import InputError
-from pipeline.models import Classifier, ModelParams
+from pipeline.core.errors import InputError
+from pipeline.models import boost, classifier, model_file
+from pipeline.models.classifier import Classifier, ModelParams
 
 CLASSES = ("a", "b", "c")
 
@@ -20,7 +20,7 @@ def build(backbone: str, factor: float | None, input_size: int = 64) -> Classifi
         backbone=backbone, weights=None, input_size=input_size, freeze_batch_norm=False,
         boost_lu=factor,
     )  # fmt: skip
-    return models.build(params, CLASSES, "train_teacher.model").eval()
+    return classifier.build(params, CLASSES, "train_teacher.model").eval()
 
 
 def test_places_that_speak_for_a_class_are_boosted_by_hand() -> None:

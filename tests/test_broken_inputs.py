@@ -28,7 +28,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from pipeline import tables
+from pipeline.artifacts import tables
 from tests import (
     test_datasets_coco2014,
     test_datasets_coco_json,

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import calibrate
-from pipeline.calibrate import CALIBRATIONS, Evidence
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
+from pipeline.pseudo_labels import calibrate
+from pipeline.pseudo_labels.calibrate import CALIBRATIONS, Evidence
 
 every_calibration = pytest.mark.parametrize("name", CALIBRATIONS)
 

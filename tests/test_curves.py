@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import curves
-from pipeline.curves import Epoch, History
-from pipeline.errors import InputError
+from pipeline.artifacts import curves
+from pipeline.artifacts.curves import Epoch, History
+from pipeline.core.errors import InputError
 
 EPOCHS = [
     Epoch(1, 0.5, 8e-05, 40.0),

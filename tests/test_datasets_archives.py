@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.core.errors import InputError
 from pipeline.datasets import archives
 from pipeline.datasets.archives import unpack
-from pipeline.errors import InputError
 
 FILES = {"top.txt": b"top", "folder/a.txt": b"a" * 3000, "folder/inner/b.bin": bytes(range(256))}
 KINDS = ["a.tar", "a.tgz", "a.tar.gz", "a.zip"]

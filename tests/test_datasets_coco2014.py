@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.core.errors import InputError
 from pipeline.datasets import coco2014
-from pipeline.errors import InputError
 from tests.conftest import RunStage, SetParams
 from tests.miniatures import named, pack, run_all, write_pictures
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.core.errors import InputError
 from pipeline.datasets import coco_json
 from pipeline.datasets.coco_json import CocoJsonParams
 from pipeline.datasets.rows import Rows
-from pipeline.errors import InputError
 
 FILES = CocoJsonParams(train="train.json", val=None, test="test.json", images=None)
 # Ids with gaps, categories in no order; picture 7 has a crowd and two dogs, picture 3 nothing.

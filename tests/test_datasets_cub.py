@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.core.errors import InputError
 from pipeline.datasets import cub
-from pipeline.errors import InputError
 from tests.conftest import RunStage, SetParams
 from tests.miniatures import named, pack, run_all, write_pictures
 

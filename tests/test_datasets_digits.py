@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from pipeline import images
 from pipeline.datasets import digits
 from pipeline.datasets.digits import DigitsParams
 from pipeline.datasets.rows import Rows
+from pipeline.images import reading
 
 SMALL = DigitsParams(n_train=12, n_val=5, n_test=7, size=32)
 
@@ -55,7 +55,7 @@ def test_a_scene_is_a_picture_of_the_size_with_dark_ink_on_light_paper(size: int
     rows = digits.read(DigitsParams(n_train=3, n_val=1, n_test=1, size=size), seed=7)
     assert rows.pictures is not None
     for encoded in rows.pictures:
-        picture = images.decode(encoded)
+        picture = reading.decode(encoded)
         assert picture.size == (size, size)
         grey = np.asarray(picture).mean(axis=2)
         assert np.median(grey) > 150

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.core.errors import InputError
 from pipeline.datasets import nuswide
 from pipeline.datasets.nuswide import CONCEPTS
-from pipeline.errors import InputError
 from tests.conftest import RunStage, SetParams
 from tests.miniatures import named, pack, run_all, write_pictures
 

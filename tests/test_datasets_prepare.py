@@ -13,11 +13,12 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, List
 from datasets import Image as HFImage
 from PIL import Image
 
-from pipeline import gallery, images, tables
+from pipeline.artifacts import tables
+from pipeline.artifacts.tables import Index, Truth
+from pipeline.core.params import read_section
+from pipeline.datasets.observe import ObserveParams, observe, split_off_val
 from pipeline.datasets.prepare import PrepareParams, prepare
-from pipeline.observe import ObserveParams, observe, split_off_val
-from pipeline.params import read_section
-from pipeline.tables import Index, Truth
+from pipeline.images import decode_cache, reading
 from tests.conftest import RunStage, SetParams
 
 ONE = ObserveParams(
@@ -99,7 +100,7 @@ def test_the_scenes_are_indexed_by_name_with_size_and_hash(run_stage: RunStage) 
     encoded = tables.read_images(Path("data/images.parquet"), index.image_ids)
     assert index.sizes.tolist() == [len(picture) for picture in encoded]
     assert index.sha256 == [hashlib.sha256(picture).hexdigest() for picture in encoded]
-    assert {images.decode(picture).size for picture in encoded} == {(24, 24)}
+    assert {reading.decode(picture).size for picture in encoded} == {(24, 24)}
 
 
 def test_the_truth_holds_train_and_test_and_nothing_of_val(run_stage: RunStage) -> None:
@@ -291,7 +292,7 @@ def test_the_files_of_the_pictures_are_told_by_size_and_hash_and_not_copied(
         encoded = (root / path).read_bytes()
         assert (size, sha256) == (len(encoded), hashlib.sha256(encoded).hexdigest())
     assert tables.read_images(Path("data/images.parquet"), []) == []
-    pictures = gallery.load(index, index.rows("train"), 8, Path("data/images.parquet"))
+    pictures = decode_cache.load(index, index.rows("train"), 8, Path("data/images.parquet"))
     greys = [NAMES.index(name) for name in index.ids(index.rows("train"))]
     assert pictures[:, 0, 0, 0].tolist() == greys
 
@@ -670,7 +671,7 @@ def test_pictures_in_a_table_keep_their_format_and_need_no_file(
     paths = pq.read_table("data/images.parquet")["image"].combine_chunks().field("path").to_pylist()
     formats = [".png" if stems.index(name) % 2 else ".jpg" for name in index.image_ids]
     assert paths == [f"{name}{suffix}" for name, suffix in zip(index.image_ids, formats)]  # noqa: B905
-    pictures = gallery.load(index, index.rows("train"), 8, Path("data/images.parquet"))
+    pictures = decode_cache.load(index, index.rows("train"), 8, Path("data/images.parquet"))
     greys = [stems.index(name) for name in index.ids(index.rows("train"))]
     assert pictures[:, 0, 0, 0].tolist() == greys
 

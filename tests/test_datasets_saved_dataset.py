@@ -11,10 +11,10 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, List, Value
 from PIL import Image as PILImage
 
+from pipeline.core.errors import InputError
 from pipeline.datasets import saved_dataset
 from pipeline.datasets.rows import Rows
 from pipeline.datasets.saved_dataset import SavedDatasetParams
-from pipeline.errors import InputError
 
 PARAMS = SavedDatasetParams(folder="saved", image="image", labels="labels")
 CLASS_LABELS = List(ClassLabel(names=["dog", "cat", "owl"]))

@@ -12,10 +12,10 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.core.errors import InputError
 from pipeline.datasets import columns, table
 from pipeline.datasets.rows import Rows
 from pipeline.datasets.table import TableParams
-from pipeline.errors import InputError
 
 CSV = """\
 image,split,labels

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.artifacts.tables import read_index
+from pipeline.core.errors import InputError
 from pipeline.datasets import voc2012
 from pipeline.datasets.voc2012 import CLASSES
-from pipeline.errors import InputError
-from pipeline.tables import read_index
 from tests.conftest import RunStage, SetParams
 from tests.miniatures import named, pack, run_all, write_pictures
 

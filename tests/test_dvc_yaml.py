@@ -14,10 +14,15 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
-from pipeline import identity
+from pipeline.core import identity
 from stages.train_teacher import TrainTeacherParams
 from tests.conftest import ROOT, SMALL, edit_params
 
+# Along the data's way: none imports one that comes after it.
+PACKAGES = [
+    "core", "artifacts", "images", "datasets", "losses", "models", "inference", "pseudo_labels",
+    "evaluation", "training", "figures", "reports", "inspection", "viewer",
+]  # fmt: skip
 STAGES = ["prepare", "train_teacher", "score", "pseudo_label", "train_student", "evaluate"]
 
 
@@ -32,12 +37,18 @@ def imports() -> grimp.ImportGraph:
     return grimp.build_graph("pipeline", "stages", cache_dir=None)
 
 
-def files_of(modules: list[str]) -> set[str]:
-    paths = [Path(*name.split(".")) for name in modules]
-    return {
-        (path / "__init__.py" if (ROOT / path).is_dir() else path.with_suffix(".py")).as_posix()
-        for path in paths
-    }
+def rooms_of(modules: list[str]) -> set[str]:
+    """The packages that modules lie in, and the files of those that lie in none."""
+    rooms = set()
+    for name in modules:
+        parts = name.split(".")
+        if parts[0] == "pipeline" and len(parts) > 1:
+            rooms.add("/".join(parts[:2]))
+        else:
+            path = Path(*parts)
+            file = path / "__init__.py" if (ROOT / path).is_dir() else path.with_suffix(".py")
+            rooms.add(file.as_posix())
+    return rooms
 
 
 def test_the_stages_are_the_six_in_order_after_a_look_outside(dvc_yaml: dict[str, Any]) -> None:
@@ -46,11 +57,26 @@ def test_the_stages_are_the_six_in_order_after_a_look_outside(dvc_yaml: dict[str
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_code_dependencies_of_a_stage_are_the_code_that_results_are_named_by(
+def test_the_packages_that_a_stage_depends_on_hold_the_code_that_it_runs(
     stage: str, dvc_yaml: dict[str, Any]
 ) -> None:
-    declared = {path for path in dvc_yaml["stages"][stage]["deps"] if path.endswith(".py")}
-    assert declared == files_of(identity.modules(f"stages.{stage}"))
+    paths = dvc_yaml["stages"][stage]["deps"]
+    declared = {path for path in paths if path.startswith(("pipeline/", "stages/"))}
+    assert declared == rooms_of(identity.modules(f"stages.{stage}"))
+
+
+def test_a_package_imports_none_that_comes_after_it(imports: grimp.ImportGraph) -> None:
+    for module in imports.modules:
+        for imported in imports.find_modules_directly_imported_by(module):
+            one, other = (name.split(".")[1:2] for name in (module, imported))
+            if module.startswith("pipeline.") and other:
+                assert PACKAGES.index(other[0]) <= PACKAGES.index(one[0]), f"{module}: {imported}"
+
+
+def test_every_package_has_its_place_in_the_order() -> None:
+    folders = {path.parent.name for path in (ROOT / "pipeline").glob("*/__init__.py")}
+    assert folders == set(PACKAGES)
+    assert [path.name for path in (ROOT / "pipeline").glob("*.py")] == ["__init__.py"]
 
 
 @pytest.mark.parametrize("stage", STAGES)

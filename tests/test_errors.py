@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import LONGEST, LONGEST_EXCERPT, InputError, excerpt, printable
+from pipeline.core.errors import LONGEST, LONGEST_EXCERPT, InputError, excerpt, printable
 from tests.conftest import RunStage, SetParams
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.evaluate import Evaluation, evaluate
-from pipeline.tables import Index, PseudoLabels
+from pipeline.artifacts.tables import Index, PseudoLabels
+from pipeline.evaluation.evaluate import Evaluation, evaluate
 
 CLASSES = ("cat", "dog", "owl")
 # Train: three pictures, of which the annotator saw a positive, a positive and a negative, nothing.

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from experiments import dvc_runs
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
 from tests.conftest import ROOT
 
 DATA = Path(__file__).parent / "data"

@@ -8,7 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from experiments import finished
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
 
 PARAMS = {"prepare": {"source": "digits", "seed": 1}, "pseudo_label": {"tau": 0.4}}
 METRICS = {"student.mAP": 90.5, "pseudo_labels.precision": None}

@@ -8,7 +8,7 @@ import pytest
 
 from experiments import keys, table
 from experiments.finished import Run
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
 
 BASE = {
     "prepare.source": "digits",

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from experiments import runs
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
 
 
 @pytest.fixture

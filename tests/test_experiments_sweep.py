@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from experiments import sweep
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
 from tests.conftest import ROOT, RunStage, SetParams
 
 

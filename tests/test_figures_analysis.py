@@ -10,8 +10,8 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.analysis.landscape import Landscape, grid_steps
-from pipeline.analysis.scores import Gains, ScoreBins, Wasserstein, densities, score_bins
+from pipeline.evaluation.analysis.landscape import Landscape, grid_steps
+from pipeline.evaluation.analysis.scores import Gains, ScoreBins, Wasserstein, densities, score_bins
 from pipeline.figures import analysis as figures
 from pipeline.figures.canvas import NEGATIVE, POSITIVE, STUDENT, TEACHER
 from pipeline.figures.names import beside, legible

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.curves import Epoch, History
+from pipeline.artifacts.curves import Epoch, History
 from pipeline.figures import canvas, run
 
 HOSTILE = (

@@ -20,9 +20,10 @@ import torch
 from matplotlib.image import imsave
 from safetensors.torch import save_file
 
-from pipeline import curves, files, kept, parquet
-from pipeline.curves import Epoch, History
-from pipeline.errors import InputError
+from pipeline.artifacts import curves, parquet
+from pipeline.artifacts.curves import Epoch, History
+from pipeline.core import files, kept
+from pipeline.core.errors import InputError
 from tests.conftest import ROOT
 
 
@@ -172,7 +173,7 @@ def test_a_kill_at_any_moment_leaves_no_mix_and_the_next_run_nothing_of_it(tmp_p
     code = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from pipeline import files\n"
+        "from pipeline.core import files\n"
         "at, real, calls = int(sys.argv[1]), Path.rename, []\n"
         "def rename(self, target):\n"
         "    calls.append(target)\n"

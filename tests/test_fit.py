@@ -17,16 +17,19 @@ from PIL import Image
 from pydantic import ValidationError
 from torch import Tensor
 
-from pipeline import curves, fit, gallery, images, model_file, models, recipe, tables
-from pipeline.curves import Epoch
-from pipeline.errors import InputError
+from pipeline.artifacts import curves, tables
+from pipeline.artifacts.curves import Epoch
+from pipeline.artifacts.tables import Index
+from pipeline.core.errors import InputError
+from pipeline.evaluation.metrics import mean_average_precision
+from pipeline.images import decode_cache, reading
+from pipeline.inference.score import choose_device, predict
 from pipeline.losses.assume_negative import AN
 from pipeline.losses.form import Loss, Task
 from pipeline.losses.student import FullSupervision
-from pipeline.metrics import mean_average_precision
-from pipeline.score import choose_device, predict
-from pipeline.tables import Index
-from pipeline.train import MakeLoss, Trained, TrainParams, train
+from pipeline.models import classifier, model_file
+from pipeline.training import fit, recipe
+from pipeline.training.train import MakeLoss, Trained, TrainParams, train
 from tests.conftest import RunStage, SetParams
 
 ROOT = Path(__file__).parent.parent
@@ -61,7 +64,7 @@ def make_index(n_train: int = 24, n_val: int = 12) -> Index:
             targets[row, rng.choice(np.flatnonzero(present))] = 1
     image_ids = [f"i{row:03d}" for row in range(n)]
     splits = np.array(["train"] * n_train + ["val"] * n_val)
-    sizes, sha256 = images.fingerprints(pictures)
+    sizes, sha256 = reading.fingerprints(pictures)
     tables.write_images(EMBEDDED, image_ids, pictures)
     val_labels = labels & (splits == "val")[:, None]
     return Index(CLASSES, image_ids, [None] * n, splits, targets, val_labels, sizes, sha256)
@@ -210,7 +213,7 @@ def test_the_loss_of_an_epoch_is_the_mean_over_pictures(index: Index) -> None:
     trained = run(index, params)  # batches of 10, 10 and 4
     rows = index.rows("train")
     fabric = choose_device("32")
-    pictures = gallery.load(index, rows, SIZE, EMBEDDED)
+    pictures = decode_cache.load(index, rows, SIZE, EMBEDDED)
     probs = predict(fabric, fabric.setup_module(trained.model), pictures, 24)
     targets = torch.from_numpy(index.targets[rows])
     loss = AN(Task(targets, epochs=1))
@@ -264,7 +267,7 @@ def test_the_head_alone_takes_its_multiple_of_the_learning_rate(index: Index) ->
             weight_decay=0.0, head_lr_multiplier=multiplier, augment=quiet,
         )  # fmt: skip
         torch.manual_seed(params.seed)
-        start = models.build(params.model, CLASSES).state_dict()
+        start = classifier.build(params.model, CLASSES).state_dict()
         trained = run(index, params)
         end = weights(trained)
         moved[multiplier] = {key: end[key] - start[key] for key in end}
@@ -340,7 +343,7 @@ def test_a_loss_that_asks_for_scores_is_given_those_of_the_average(index: Index)
     first = run(index, make_params(epochs=1, ema=0.9, **still))
     run(index, make_params(epochs=2, ema=0.9, **still), Asking)
     fabric = choose_device("32")
-    pictures = gallery.load(index, index.rows("train"), SIZE, EMBEDDED)
+    pictures = decode_cache.load(index, index.rows("train"), SIZE, EMBEDDED)
     probs = predict(fabric, fabric.to_device(first.model), pictures, 32)
     np.testing.assert_array_equal(learned[0].numpy(), probs)
 
@@ -365,7 +368,7 @@ def test_the_model_is_that_of_its_best_epoch_scored_in_32_bit(
     assert precision == "bf16" or trained.best.epoch < 5  # else this would show nothing
     val = index.rows("val")
     fabric = choose_device("32")
-    pictures = gallery.load(index, val, SIZE, EMBEDDED)
+    pictures = decode_cache.load(index, val, SIZE, EMBEDDED)
     probs = predict(fabric, fabric.setup_module(trained.model), pictures, 32)
     assert mean_average_precision(index.labels[val], probs) == trained.best.val_mAP
     assert trained.best.val_mAP == max(epoch.val_mAP for epoch in trained.history)
@@ -611,7 +614,7 @@ def test_two_processes_train_one_model(
     val = index.rows("val")
     fabric = choose_device("32")
     model = fabric.setup_module(model_file.load(Path("data/teacher/model.safetensors")))
-    pictures = gallery.load(index, val, 24, Path("data/images.parquet"))
+    pictures = decode_cache.load(index, val, 24, Path("data/images.parquet"))
     probs = predict(fabric, model, pictures, 32)
     val_map = mean_average_precision(index.labels[val], probs)
     assert val_map == pytest.approx(history.best.val_mAP, abs=0.01)

@@ -9,14 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import gallery, generations, model_file, tables
-from pipeline.errors import InputError
-from pipeline.generations import StudentParams
+from pipeline.artifacts import tables
+from pipeline.artifacts.tables import Scores
+from pipeline.core.errors import InputError
+from pipeline.core.params import read_section
+from pipeline.images import decode_cache
+from pipeline.inference.score import ScoreParams, choose_device, predict
 from pipeline.losses.student import FullSupervision
-from pipeline.params import read_section
-from pipeline.pseudo_labels import PseudoLabelParams, pseudo_labels
-from pipeline.score import ScoreParams, choose_device, predict
-from pipeline.tables import Scores
+from pipeline.models import model_file
+from pipeline.pseudo_labels.rules import PseudoLabelParams, pseudo_labels
+from pipeline.training import generations
+from pipeline.training.generations import StudentParams
 from tests.conftest import RunStage, SetParams
 
 BEFORE = ("prepare", "train_teacher", "score", "pseudo_label")
@@ -44,7 +47,7 @@ def test_each_generation_learns_from_the_scores_of_the_one_before(
     fabric, rows = choose_device("32"), index.rows("train")
     for number in (1, 2):
         model = model_file.load(student / f"generation-{number}.safetensors")
-        pictures = gallery.load(index, rows, 24, several / "data" / "images.parquet")
+        pictures = decode_cache.load(index, rows, 24, several / "data" / "images.parquet")
         scores = Scores(index.ids(rows), predict(fabric, model, pictures, 256, flip=True))
         expected = pseudo_labels(rule, index, scores)
         found = tables.read_pseudo_labels(student / f"generation-{number + 1}.parquet")

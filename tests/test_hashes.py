@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import hashes, places
+from pipeline.core import hashes, places
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import identity
+from pipeline.core import identity
 
 MODULE = '''"""A module."""
 
@@ -26,8 +26,8 @@ def name(folder: Path, package: str, module: str) -> str:
     (folder / package / "module.py").write_text(module.format(package=package))
     if not (folder / package / "other.py").exists():
         (folder / package / "other.py").write_text("ANSWER = 41\n")
-    code = f"from pipeline import identity; print(identity.code('{package}.module'))"
-    root = Path(identity.__file__).parent.parent
+    code = f"from pipeline.core import identity; print(identity.code('{package}.module'))"
+    root = Path(identity.__file__).parents[2]
     path = {"PYTHONPATH": f"{root}:{folder}", "PATH": ""}
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -58,9 +58,16 @@ def test_modules_are_those_that_an_import_runs() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("module", ["pipeline.train", "stages.train_teacher", "pipeline.images"])
+@pytest.mark.parametrize(
+    "module", ["pipeline.training.train", "stages.train_teacher", "pipeline.images.reading"]
+)
 def test_what_only_shows_results_is_no_part_of_a_training(module: str) -> None:
-    shown = ("pipeline.viewer", "pipeline.figures", "pipeline.inspection", "pipeline.report")
+    shown = (
+        "pipeline.viewer",
+        "pipeline.figures",
+        "pipeline.inspection",
+        "pipeline.reports",
+    )
     assert not [name for name in identity.modules(module) if name.startswith(shown)]
 
 

@@ -20,10 +20,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
-from pipeline import gallery, identity, images, places, tables
-from pipeline.errors import InputError
-from pipeline.parallel import in_parallel
-from pipeline.tables import Index
+from pipeline.artifacts import tables
+from pipeline.artifacts.tables import Index
+from pipeline.core import identity, places
+from pipeline.core.errors import InputError
+from pipeline.core.parallel import in_parallel
+from pipeline.images import decode_cache, reading
 from tests.conftest import ROOT
 
 RED, GREEN, BLUE, WHITE, BLACK = (
@@ -41,7 +43,7 @@ def encode(picture: Image.Image, form: str = "PNG", **options: object) -> bytes:
 
 
 def pixels(encoded: bytes) -> npt.NDArray[np.uint8]:
-    picture = images.decode(encoded)
+    picture = reading.decode(encoded)
     assert picture.mode == "RGB"
     array = np.asarray(picture)
     assert array.dtype == np.uint8
@@ -188,7 +190,7 @@ def test_sixteen_bits_of_a_pgm_are_scaled_by_its_own_maximum() -> None:
 )
 def test_values_whose_range_is_not_known_are_refused(encoded: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
-        images.decode(encoded)
+        reading.decode(encoded)
 
 
 def test_strips_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +199,7 @@ def test_strips_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
     exif[ExifTags.Base.Orientation] = 6
     encoded = encode(Image.fromarray(rgba), exif=exif)
     whole = pixels(encoded)
-    monkeypatch.setattr(images, "STRIP", 50)  # four rows at a time
+    monkeypatch.setattr(reading, "STRIP", 50)  # four rows at a time
     np.testing.assert_array_equal(pixels(encoded), whole)
 
 
@@ -301,7 +303,7 @@ JPEG = encode(NOISE, "JPEG")
 )
 def test_what_cannot_be_decoded_is_refused(encoded: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message) as refused:
-        images.decode(encoded)
+        reading.decode(encoded)
     assert "\n" not in str(refused.value)
 
 
@@ -310,22 +312,22 @@ def test_a_format_that_starts_programs_or_holds_other_sizes_is_not_opened() -> N
         encoded = encode(NOISE.convert("RGB"), form)
         assert Image.open(io.BytesIO(encoded)).format == form
         with pytest.raises(ValueError, match="no picture format known"):
-            images.decode(encoded)
+            reading.decode(encoded)
 
 
 def test_a_jpeg_of_several_pictures_shows_the_first() -> None:
     encoded = encode(corners((48, 32)), "MPO", save_all=True, append_images=[NOISE])
     assert Image.open(io.BytesIO(encoded)).format == "MPO"
-    assert images.decode(encoded).size == (48, 32)
-    assert images.file_name("a", encoded) == "a.jpg"
+    assert reading.decode(encoded).size == (48, 32)
+    assert reading.file_name("a", encoded) == "a.jpg"
 
 
 def test_the_largest_size_is_taken_and_one_pixel_more_is_not() -> None:
-    assert images.MAX_PIXELS == 2**27
+    assert reading.MAX_PIXELS == 2**27
     with pytest.raises(ValueError, match=r"truncated|broken"):  # its size alone is no reason
-        images.decode(png_of_size(2**13, 2**14))
+        reading.decode(png_of_size(2**13, 2**14))
     with pytest.raises(ValueError, match="8193 x 16384 pixels"):
-        images.decode(png_of_size(2**13 + 1, 2**14))
+        reading.decode(png_of_size(2**13 + 1, 2**14))
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux for its memory")
@@ -336,13 +338,13 @@ import io
 import re
 from pathlib import Path
 from PIL import Image
-from pipeline import images
+from pipeline.images import reading
 buffer = io.BytesIO()
 Image.new("RGBA", (4000, 4000), (9, 9, 9, 128)).save(buffer, "PNG", compress_level=1)
 def peak():
     return int(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 before = peak()  # which has room for one picture of 64 MB
-images.decode(buffer.getvalue())
+reading.decode(buffer.getvalue())
 print(peak() - before)
 """
     done = subprocess.run(
@@ -354,12 +356,12 @@ print(peak() - before)
 def test_pictures_that_are_decoded_at_once_have_a_bounded_sum_of_pixels(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(images, "_AT_ONCE", images._Budget(200))
-    monkeypatch.setattr(images.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(reading, "_AT_ONCE", reading._Budget(200))
+    monkeypatch.setattr(reading.os, "cpu_count", lambda: 8)
     lock, sums, now = threading.Lock(), [], [0]
 
     def look(encoded: bytes) -> tuple[int, int]:
-        with images.decoded(encoded) as picture:
+        with reading.decoded(encoded) as picture:
             pixels_here = picture.width * picture.height
             with lock:
                 now[0] += pixels_here
@@ -376,20 +378,20 @@ def test_pictures_that_are_decoded_at_once_have_a_bounded_sum_of_pixels(
 
 
 def test_a_picture_that_is_refused_gives_its_share_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "_AT_ONCE", images._Budget(32 * 32))
+    monkeypatch.setattr(reading, "_AT_ONCE", reading._Budget(32 * 32))
     for _ in range(3):
-        with pytest.raises(ValueError, match="truncated"), images.decoded(JPEG[:-200]):
+        with pytest.raises(ValueError, match="truncated"), reading.decoded(JPEG[:-200]):
             pass
-        with pytest.raises(KeyError), images.decoded(JPEG):
+        with pytest.raises(KeyError), reading.decoded(JPEG):
             raise KeyError
-    with images.decoded(JPEG) as picture:
+    with reading.decoded(JPEG) as picture:
         assert picture.size == (32, 32)
 
 
 def outcome(encoded: bytes) -> tuple[str, str]:
     """Return a picture's mode, or else why it was refused."""
     try:
-        return images.decode(encoded).mode, ""
+        return reading.decode(encoded).mode, ""
     except ValueError as error:
         return "", str(error)
 
@@ -432,13 +434,13 @@ def test_files_are_told_by_size_and_hash(root: Path) -> None:
     (root / "sub").mkdir()
     (root / "sub" / "a.png").write_bytes(plain(1))
     (root / "b.png").write_bytes(plain(2, (9, 9)))
-    sizes, sha256 = images.inspect(["sub/a.png", str(root / "b.png")], verify=True)
+    sizes, sha256 = reading.inspect(["sub/a.png", str(root / "b.png")], verify=True)
     assert sizes.tolist() == [len(plain(1)), len(plain(2, (9, 9)))]
     assert sha256 == [
         hashlib.sha256(plain(1)).hexdigest(),
         hashlib.sha256(plain(2, (9, 9))).hexdigest(),
     ]
-    told = images.fingerprints([plain(1), plain(2, (9, 9))])
+    told = reading.fingerprints([plain(1), plain(2, (9, 9))])
     assert (told[0].tolist(), told[1]) == (sizes.tolist(), sha256)
 
 
@@ -446,7 +448,7 @@ def test_what_was_verified_is_told(root: Path, caplog: pytest.LogCaptureFixture)
     (root / "a.png").write_bytes(plain(1, (30, 4)))
     (root / "b.png").write_bytes(plain(2, (9, 9)))
     with caplog.at_level("INFO", "pipeline"):
-        images.inspect(["a.png", "b.png"], verify=True)
+        reading.inspect(["a.png", "b.png"], verify=True)
     assert caplog.messages == [
         "all 2 picture files decode: 0.0 MB, from 9 x 9 to 30 x 4 pixels",
     ]
@@ -461,8 +463,8 @@ def test_pictures_of_twelve_bits_in_sixteen_are_told_once(
     files = {"b.png": dim, "a.png": dim, "c.png": bright, "d.png": black, "e.png": plain(3)}
     for name, content in files.items():
         (root / name).write_bytes(content)
-    images.inspect(list(files), verify=True)
-    images.verify(list(files), list(files.values()), "table")
+    reading.inspect(list(files), verify=True)
+    reading.verify(list(files), list(files.values()), "table")
     said = (
         "2 of 5 pictures use no more than a sixteenth of the range of their 16 bits and are nearly "
         "black (12 bits in 16?); should be scaled to 16 bits, or be of 8: a.png, b.png"
@@ -473,13 +475,13 @@ def test_pictures_of_twelve_bits_in_sixteen_are_told_once(
 
 def test_files_that_are_not_verified_are_told_by_their_content_and_not_decoded(root: Path) -> None:
     (root / "a.png").write_bytes(b"not a picture")
-    sizes, sha256 = images.inspect(["a.png"], verify=False)
+    sizes, sha256 = reading.inspect(["a.png"], verify=False)
     assert (sizes.tolist(), sha256) == ([13], [hashlib.sha256(b"not a picture").hexdigest()])
 
 
 def inspect_refusal(root: Path, paths: list[str], verify: bool = True) -> str:
     with pytest.raises(InputError) as refused:
-        images.inspect(paths, verify)
+        reading.inspect(paths, verify)
     message = str(refused.value)
     assert message.startswith(f"{root}: ")
     assert "\n" not in message
@@ -496,7 +498,7 @@ def test_without_verification_missing_files_are_told_and_have_no_size(
     root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (root / "b.png").write_bytes(plain(1))
-    sizes, sha256 = images.inspect(["a.png", "b.png", "sub/c.png"], verify=False)
+    sizes, sha256 = reading.inspect(["a.png", "b.png", "sub/c.png"], verify=False)
     assert caplog.messages == [f"{root}: 2 of 3 pictures are not there: a.png, sub/c.png"]
     assert sizes.tolist() == [-1, len(plain(1)), -1]
     assert sha256 == [None, hashlib.sha256(plain(1)).hexdigest(), None]
@@ -511,11 +513,13 @@ def test_what_is_there_and_is_no_file_is_refused_without_verification_too(root: 
 
 
 def test_a_picture_that_came_after_prepare_is_taken(root: Path) -> None:
-    sizes, sha256 = images.inspect(["a.png"], verify=False)
+    sizes, sha256 = reading.inspect(["a.png"], verify=False)
     index = index_of(["a.png"], sizes.tolist(), sha256)
     assert load_refusal(index, root) == "1 of 1 pictures cannot be read: a.png (no such file)"
     (root / "a.png").write_bytes(plain(7))
-    assert gallery.load(index, rows(0), 8, NO_FILE).tolist() == np.full((1, 8, 8, 3), 7).tolist()
+    assert (
+        decode_cache.load(index, rows(0), 8, NO_FILE).tolist() == np.full((1, 8, 8, 3), 7).tolist()
+    )
 
 
 def test_of_many_missing_files_ten_are_named_and_the_rest_counted(root: Path) -> None:
@@ -584,7 +588,7 @@ def index_of(paths: list[str | None], sizes: list[int], sha256: list[str | None]
 def index_of_files(root: Path, pictures: dict[str, bytes], verify: bool = True) -> Index:
     for name, encoded in pictures.items():
         (root / name).write_bytes(encoded)
-    sizes, sha256 = images.inspect(list(pictures), verify)
+    sizes, sha256 = reading.inspect(list(pictures), verify)
     return index_of(list(pictures), sizes.tolist(), sha256)
 
 
@@ -598,7 +602,7 @@ def kept(root: Path) -> list[Path]:
 
 def test_pictures_are_loaded_in_the_order_of_the_rows(root: Path) -> None:
     index = index_of_files(root, {f"{grey}.png": plain(grey) for grey in (10, 20, 30)})
-    pictures = gallery.load(index, rows(2, 0), 8, NO_FILE)
+    pictures = decode_cache.load(index, rows(2, 0), 8, NO_FILE)
     assert pictures.shape == (2, 8, 8, 3)
     assert pictures.dtype == np.uint8
     assert not pictures.flags.writeable
@@ -610,7 +614,7 @@ def test_pictures_are_handed_over_with_their_places_as_they_are(root: Path) -> N
     wide = Image.new("L", (64, 8), 200)
     index = index_of_files(root, {"a.png": plain(10), "b.png": plain(20), "c.png": encode(wide)})
     given = {}
-    gallery.for_each(index, rows(2, 0), NO_FILE, given.__setitem__)
+    decode_cache.for_each(index, rows(2, 0), NO_FILE, given.__setitem__)
     assert {place: (p.mode, p.size) for place, p in given.items()}[0] == ("RGB", (64, 8))
     assert np.asarray(given[0]).max() == 200
     assert np.asarray(given[1]).max() == 10
@@ -621,25 +625,25 @@ def test_the_whole_picture_is_squeezed_into_the_square(root: Path) -> None:
     wide = np.zeros((8, 64, 3), np.uint8)
     wide[:, :32], wide[:, 32:] = RED, BLUE
     index = index_of_files(root, {"wide.png": encode(Image.fromarray(wide))})
-    (picture,) = gallery.load(index, rows(0), 16, NO_FILE)
+    (picture,) = decode_cache.load(index, rows(0), 16, NO_FILE)
     np.testing.assert_array_equal(picture[:, :7], np.broadcast_to(RED, (16, 7, 3)))
     np.testing.assert_array_equal(picture[:, 9:], np.broadcast_to(BLUE, (16, 7, 3)))
 
 
 def test_a_picture_of_the_right_size_is_not_touched(root: Path) -> None:
     index = index_of_files(root, {"a.png": encode(NOISE)})
-    (picture,) = gallery.load(index, rows(0), 32, NO_FILE)
+    (picture,) = decode_cache.load(index, rows(0), 32, NO_FILE)
     np.testing.assert_array_equal(picture, np.asarray(NOISE))
 
 
 def test_pictures_are_decoded_once_and_found_again(root: Path) -> None:
     index = index_of_files(root, {"a.png": plain(10), "b.png": plain(20)})
-    first = np.array(gallery.load(index, rows(0, 1), 8, NO_FILE))
+    first = np.array(decode_cache.load(index, rows(0, 1), 8, NO_FILE))
     (file,) = kept(root)
     written = file.stat().st_mtime_ns
     for path in root.iterdir():
         path.unlink()
-    np.testing.assert_array_equal(gallery.load(index, rows(0, 1), 8, NO_FILE), first)
+    np.testing.assert_array_equal(decode_cache.load(index, rows(0, 1), 8, NO_FILE), first)
     assert [path.stat().st_mtime_ns for path in kept(root)] == [written]
 
 
@@ -654,7 +658,7 @@ def test_other_rows_sizes_and_pictures_are_kept_apart(root: Path, verify: bool) 
         (index, rows(0, 1), 4, [10, 20]),
         (other, rows(0, 1), 8, [10, 30]),
     ]:
-        pictures = gallery.load(given_index, given_rows, size, NO_FILE)
+        pictures = decode_cache.load(given_index, given_rows, size, NO_FILE)
         assert pictures.shape == (len(greys), size, size, 3)
         assert pictures[:, 0, 0, 0].tolist() == greys
     assert len(kept(root)) == 5
@@ -664,15 +668,15 @@ def test_pictures_without_a_file_come_from_images_parquet(root: Path) -> None:
     encoded = [plain(10), plain(20), plain(30)]
     path = root.parent / "images.parquet"
     tables.write_images(path, ["id2", "id1", "id0"], encoded[::-1])
-    sizes, sha256 = images.fingerprints(encoded)
+    sizes, sha256 = reading.fingerprints(encoded)
     index = index_of([None] * 3, sizes.tolist(), sha256)
-    pictures = gallery.load(index, rows(0, 2), 8, path)
+    pictures = decode_cache.load(index, rows(0, 2), 8, path)
     assert pictures[:, 0, 0, 0].tolist() == [10, 30]
 
 
 def load_refusal(index: Index, where: Path, embedded: Path = NO_FILE) -> str:
     with pytest.raises(InputError) as refused:
-        gallery.load(index, np.arange(len(index.image_ids)), 8, embedded)
+        decode_cache.load(index, np.arange(len(index.image_ids)), 8, embedded)
     message = str(refused.value)
     assert message.startswith(f"{where}: ")
     assert "\n" not in message
@@ -708,7 +712,7 @@ def test_a_failure_names_the_files_and_leaves_nothing_in_the_cache(root: Path) -
     assert message.endswith("10.png (no such file) and 2 more")
     assert kept(root) == []
     with pytest.raises(InputError):  # nor does a second call take it for done
-        gallery.load(index, np.arange(13), 8, NO_FILE)
+        decode_cache.load(index, np.arange(13), 8, NO_FILE)
 
 
 def test_a_picture_that_prepare_did_not_verify_is_refused_when_it_is_decoded(root: Path) -> None:
@@ -741,7 +745,7 @@ def test_pictures_that_do_not_fit_on_the_disk_are_refused_before_they_are_decode
 ) -> None:
     index = index_of_files(root, {"a.png": plain(10)})
     with pytest.raises(InputError, match=r"pictures: no space left for .*npy: 243,000.0 GB are"):
-        gallery.load(index, rows(0), 9_000_000, NO_FILE)
+        decode_cache.load(index, rows(0), 9_000_000, NO_FILE)
     assert kept(root) == []
 
 
@@ -749,16 +753,16 @@ def test_an_array_is_named_by_the_code_that_decodes(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index = index_of_files(root, {"a.png": plain(7)})
-    before = gallery.key(index, rows(0), 8)
-    assert gallery.key(index, rows(0), 8) == before
+    before = decode_cache.key(index, rows(0), 8)
+    assert decode_cache.key(index, rows(0), 8) == before
     monkeypatch.setattr(identity, "_does", lambda module: f"another {module}")
-    assert gallery.key(index, rows(0), 8) != before
+    assert decode_cache.key(index, rows(0), 8) != before
 
 
 def test_whether_pictures_were_verified_makes_no_other_array(root: Path) -> None:
     pictures = {f"{grey}.png": plain(grey) for grey in (10, 20)}
     keys = {
-        gallery.key(index_of_files(root, pictures, verify), rows(0, 1), 8)
+        decode_cache.key(index_of_files(root, pictures, verify), rows(0, 1), 8)
         for verify in (True, False)
     }
     assert len(keys) == 1
@@ -770,5 +774,5 @@ def test_a_late_picture_is_told_by_its_content_not_by_its_age(root: Path) -> Non
     for grey in (1, 2, 1):
         (root / "a.png").write_bytes(plain(grey))
         os.utime(root / "a.png", (1, 1))
-        keys.append(gallery.key(index, rows(0), 8))
+        keys.append(decode_cache.key(index, rows(0), 8))
     assert keys[0] == keys[2] != keys[1]

@@ -5,8 +5,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import tables
-from pipeline.errors import InputError
+from pipeline.artifacts import tables
+from pipeline.core.errors import InputError
 from tests.conftest import RunStage, SetParams
 
 WHY = (

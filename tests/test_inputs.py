@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pipeline import inputs
+from pipeline.datasets import inputs
 from tests.conftest import RunStage, SetParams
 
 Describe = Callable[[], dict[str, Any]]

@@ -14,10 +14,14 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import checkpoint, features, gallery, kept, models
-from pipeline.errors import InputError
-from pipeline.score import choose_device
-from pipeline.tables import Index
+from pipeline.artifacts.tables import Index
+from pipeline.core import kept
+from pipeline.core.errors import InputError
+from pipeline.images import decode_cache
+from pipeline.inference import features
+from pipeline.inference.score import choose_device
+from pipeline.models import classifier
+from pipeline.training import checkpoint
 from tests.conftest import ROOT
 from tests.test_fit import (
     CLASSES,
@@ -80,12 +84,12 @@ def index(workplace: Path) -> Index:
 
 
 def pictures_of(index: Index) -> np.ndarray:
-    return gallery.load(index, index.rows("val"), 16, EMBEDDED)
+    return decode_cache.load(index, index.rows("val"), 16, EMBEDDED)
 
 
 def features_of(index: Index, broken: bool = False) -> np.ndarray:
     torch.manual_seed(0)
-    model = models.build(make_params().model, CLASSES)
+    model = classifier.build(make_params().model, CLASSES)
     if broken:
         next(iter(model.net.parameters())).data[0] = torch.nan
     return features.load(choose_device("32"), model, pictures_of(index), "any", 5)
@@ -253,7 +257,7 @@ def test_two_processes_keep_the_same_checkpoint_without_harm(tmp_path: Path) -> 
     code = (
         "import sys, torch\n"
         "from pathlib import Path\n"
-        "from pipeline import checkpoint\n"
+        "from pipeline.training import checkpoint\n"
         "path = Path('resume/a.ckpt')\n"
         "for number in range(25):\n"
         "    checkpoint.save(path, {'history': [number], 'network': torch.zeros(1000)})\n"

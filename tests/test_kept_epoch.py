@@ -9,10 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from experiments import measure
-from pipeline import model_file, tables
-from pipeline.metrics import mean_average_precision
-from pipeline.score import choose_device
-from pipeline.score_split import score_split
+from pipeline.artifacts import tables
+from pipeline.evaluation.metrics import mean_average_precision
+from pipeline.inference.score import choose_device
+from pipeline.inference.score_split import score_split
+from pipeline.models import model_file
 from tests.conftest import RunStage, SetParams
 
 # The second phase is so short and its learning rate so high that it undoes the first.

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import tables
-from pipeline.errors import InputError
+from pipeline.artifacts import tables
+from pipeline.core.errors import InputError
 from pipeline.inspection import label_diff, label_file, label_truth
 from pipeline.inspection.label_diff import LabelDiff
 from tests import label_files

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.inspection import label_diff, label_diff_text, label_file, label_truth
 from pipeline.inspection.label_diff import LabelDiff
-from pipeline.terminal import View, width
+from pipeline.inspection.terminal import View, width
 from tests import label_files
 from tests.test_label_text import HOSTILE
 

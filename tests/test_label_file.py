@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import metrics, parquet, pseudo_labels, tables
-from pipeline.errors import InputError
+from pipeline.artifacts import parquet, tables
+from pipeline.core.errors import InputError
+from pipeline.evaluation import metrics
 from pipeline.inspection import label_file, label_truth
 from pipeline.inspection.label_file import LabelFile
+from pipeline.pseudo_labels import rules
 from tests import label_files
 
 
@@ -28,7 +30,7 @@ def judged(folder: Path, **how: Any) -> LabelFile:
 def test_the_counts_are_those_of_the_stages(keep: bool, tmp_path: Path) -> None:
     file = judged(tmp_path, keep=keep)
     told = label_file.summary(file)
-    of_stage = pseudo_labels.summary(file.pseudo)
+    of_stage = rules.summary(file.pseudo)
     assert told["images"] == of_stage["images"]
     assert told["images_with_added"] == of_stage["images_with_added"]
     assert told["images_without_label"] == of_stage["images_without_label"]

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.inspection import label_file, label_text, label_truth, label_words
 from pipeline.inspection.label_file import LabelFile
-from pipeline.terminal import View, width
+from pipeline.inspection.terminal import View, width
 from tests import label_files
 
 HOSTILE = (

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import tables
-from pipeline.errors import InputError
+from pipeline.artifacts import tables
+from pipeline.artifacts.tables import Truth
+from pipeline.core.errors import InputError
 from pipeline.inspection import label_file, label_truth
 from pipeline.inspection.label_file import LabelFile
-from pipeline.tables import Truth
 from tests import label_files
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
 from pipeline.losses.entropy import EM, EMAPL
 from pipeline.losses.form import Task
 from tests.test_losses import shipped, value_and_gradient, value_of

@@ -9,13 +9,13 @@ from pydantic import ValidationError, create_model
 from ruamel.yaml import YAML
 from torch import Tensor
 
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
+from pipeline.core.params import read_section
 from pipeline.losses import catalogue
 from pipeline.losses.assume_negative import L1R, WAN
 from pipeline.losses.catalogue import LossesParams, LossParams, settings_of
 from pipeline.losses.focal import Hill
 from pipeline.losses.form import Form, Task, Weight
-from pipeline.params import read_section
 from stages.train_teacher import TrainTeacherParams
 from tests.conftest import ROOT
 from tests.test_losses import NAMES, SHIPPED, every_loss, shipped, value_and_gradient, value_of

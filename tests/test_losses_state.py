@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
 from pipeline.losses.assume_negative import AN, IUN
 from pipeline.losses.expected_positives import ROLE
 from pipeline.losses.focal import SPLC

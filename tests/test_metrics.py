@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.metrics import (
+from pipeline.evaluation.metrics import (
     average_precisions,
     mean_average_precision,
     pseudo_label_quality,
@@ -118,7 +118,7 @@ def test_a_ratio_of_nothing_is_none(part: int, whole: int, expected: float | Non
 
 
 def test_metrics_do_not_import_torch() -> None:
-    code = "import sys, pipeline.metrics; print('torch' in sys.modules)"
+    code = "import sys, pipeline.evaluation.metrics; print('torch' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import mixup
-from pipeline.augment import AugmentParams
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
 from pipeline.losses.assume_negative import AN
 from pipeline.losses.catalogue import LOSSES, settings_of
 from pipeline.losses.expected_positives import ROLE
 from pipeline.losses.form import Loss, Task
 from pipeline.losses.student import FullSupervision
-from pipeline.mixup import Mix
+from pipeline.training import mixup
+from pipeline.training.augment import AugmentParams
+from pipeline.training.mixup import Mix
 from tests.test_fit import AUGMENT_OFF, Counting, make_index, make_params, run
 
 TARGETS = torch.tensor([[1, 0, -1], [0, -1, -1], [0, 1, 0], [-1, 1, 1]], dtype=torch.int8)

@@ -18,17 +18,17 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from pipeline import model_file, models, weights
-from pipeline.errors import InputError
-from pipeline.folds import Fold
-from pipeline.models import Classifier, ModelParams
-from pipeline.spec import Spec
-from pipeline.weights import CENTRED, IMAGENET
+from pipeline.artifacts.folds import Fold
+from pipeline.artifacts.spec import Spec
+from pipeline.core.errors import InputError
+from pipeline.models import classifier, model_file, weights
+from pipeline.models.classifier import Classifier, ModelParams
+from pipeline.models.weights import CENTRED, IMAGENET
 
 CLASSES = ("cat", "dog", "élan “du nord”")
 # RegNet computes its widths with tensors, which cannot be done on the meta device.
 REGNETS = ["regnet_x_400mf", "regnet_x_800mf", "regnet_y_400mf", "regnet_y_800mf"]
-OTHERS = [name for name in models.backbones()[1:] if not name.startswith("regnet_")]
+OTHERS = [name for name in classifier.backbones()[1:] if not name.startswith("regnet_")]
 
 
 def params(
@@ -53,7 +53,7 @@ def pretrained(backbone: str = "small_cnn") -> nn.Module:
     torch.manual_seed(1)
     small = backbone == "small_cnn"
     net: nn.Module = (
-        models.SmallCNN(7) if small else torchvision.models.get_model(backbone, num_classes=7)
+        classifier.SmallCNN(7) if small else torchvision.models.get_model(backbone, num_classes=7)
     )
     with torch.no_grad():
         for buffer in net.buffers():
@@ -75,7 +75,7 @@ def assert_backbone_is(model: Classifier, net: nn.Module) -> None:
 
 
 def test_backbones_are_all_of_torchvisions_classification_models() -> None:
-    names = models.backbones()
+    names = classifier.backbones()
     assert names[0] == "small_cnn"
     assert {"resnet50", "vit_b_32", "convnext_tiny", "regnet_y_128gf"} < set(names)
     assert len(names) >= 81
@@ -125,7 +125,7 @@ def test_the_head_is_found_though_other_layers_are_as_wide(backbone: str, n_clas
     ],
 )
 def test_pictures_become_a_logit_per_class(backbone: str, size: int) -> None:
-    model = models.build(params(backbone, input_size=size), CLASSES)
+    model = classifier.build(params(backbone, input_size=size), CLASSES)
     with torch.inference_mode():
         logits = model(pictures(2, size))
     assert logits.shape == (2, len(CLASSES))
@@ -133,7 +133,7 @@ def test_pictures_become_a_logit_per_class(backbone: str, size: int) -> None:
 
 
 def test_small_cnn_finds_a_class_anywhere_in_the_picture() -> None:
-    model = models.build(params("small_cnn", input_size=64), CLASSES)
+    model = classifier.build(params("small_cnn", input_size=64), CLASSES)
     model.net[-1].weight.data.mul_(100)
     paper = torch.full((1, 3, 64, 64), 0.5)
     inked = paper.clone()
@@ -158,14 +158,14 @@ def test_a_size_that_the_backbone_cannot_take_is_refused_in_one_line(
     backbone: str, size: int
 ) -> None:
     with torch.device("meta"), pytest.raises(InputError) as caught:
-        models.build(params(backbone, input_size=size), CLASSES)
+        classifier.build(params(backbone, input_size=size), CLASSES)
     message = str(caught.value)
     assert message.startswith(f"model.input_size = {size}: {backbone} cannot take pictures of")
     assert "\n" not in message
 
 
 def test_logits_do_not_depend_on_how_pictures_lie_in_memory() -> None:
-    model = models.build(params(), CLASSES)
+    model = classifier.build(params(), CLASSES)
     batch = pictures()
     with torch.inference_mode():
         torch.testing.assert_close(
@@ -178,7 +178,7 @@ def test_logits_do_not_depend_on_how_pictures_lie_in_memory() -> None:
 
 @pytest.mark.parametrize("frozen", [True, False], ids=["frozen", "free"])
 def test_frozen_batch_norm_keeps_its_statistics_and_learns_its_weights(frozen: bool) -> None:
-    model = models.build(params(freeze_batch_norm=frozen), CLASSES)
+    model = classifier.build(params(freeze_batch_norm=frozen), CLASSES)
     norm = next(m for m in model.modules() if isinstance(m, nn.BatchNorm2d))
     statistics, weight = norm.running_mean.clone(), norm.weight.detach().clone()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -209,7 +209,7 @@ def test_weights_come_from_a_file(ending: str, prefix: str, tmp_path: Path) -> N
         save_file(state, path)
     else:
         torch.save(state, path)
-    model = models.build(params(weights=path), CLASSES)
+    model = classifier.build(params(weights=path), CLASSES)
     assert_backbone_is(model, net)
     assert (model.spec.mean, model.spec.std) == IMAGENET
 
@@ -217,7 +217,7 @@ def test_weights_come_from_a_file(ending: str, prefix: str, tmp_path: Path) -> N
 def test_weights_may_be_wrapped_as_training_scripts_do(tmp_path: Path) -> None:
     net = pretrained()
     wrapped = {"state_dict": {"state_dict": net.state_dict()}, "epoch": 3}
-    model = models.build(params(weights=as_pth(wrapped, tmp_path / "w.pth")), CLASSES)
+    model = classifier.build(params(weights=as_pth(wrapped, tmp_path / "w.pth")), CLASSES)
     assert_backbone_is(model, net)
 
 
@@ -225,7 +225,7 @@ def test_weights_of_a_mnasnet_load_and_its_model_file_too(tmp_path: Path) -> Non
     # MNASNet refuses a state without version numbers, which a file does not have.
     net = pretrained("mnasnet0_5")
     save_file(net.state_dict(), tmp_path / "w.safetensors")
-    model = models.build(params("mnasnet0_5", tmp_path / "w.safetensors"), CLASSES)
+    model = classifier.build(params("mnasnet0_5", tmp_path / "w.safetensors"), CLASSES)
     assert_backbone_is(model, net)
     model_file.save(tmp_path / "model.safetensors", model)
     assert_backbone_is(model_file.load(tmp_path / "model.safetensors"), net)
@@ -239,7 +239,7 @@ def test_weights_of_a_densenet_may_have_the_names_of_old_files(tmp_path: Path) -
             key = key.replace(f".{layer}.", f".{layer[:-1]}.{layer[-1]}.")  # noqa: PLW2901
         old[key] = value
     assert "features.denseblock1.denselayer1.norm.1.weight" in old
-    model = models.build(params("densenet121", as_pth(old, tmp_path / "w.pth")), CLASSES)
+    model = classifier.build(params("densenet121", as_pth(old, tmp_path / "w.pth")), CLASSES)
     assert_backbone_is(model, net)
 
 
@@ -285,10 +285,10 @@ def test_a_relative_path_of_weights_is_below_the_data_root(
     as_pth(net.state_dict(), tmp_path / "root" / "w" / "a.pth")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SPML_DATA_ROOT", str(tmp_path / "root"))
-    assert_backbone_is(models.build(params(weights="w/a.pth"), CLASSES), net)
+    assert_backbone_is(classifier.build(params(weights="w/a.pth"), CLASSES), net)
     monkeypatch.delenv("SPML_DATA_ROOT")
     with pytest.raises(InputError, match=r"SPML_DATA_ROOT is not set, but model.weights needs it"):
-        models.build(params(weights="w/a.pth"), CLASSES)
+        classifier.build(params(weights="w/a.pth"), CLASSES)
 
 
 def test_weights_by_name_are_torchvisions_with_their_normalisation(
@@ -300,7 +300,7 @@ def test_weights_by_name_are_torchvisions_with_their_normalisation(
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
     net = pretrained("squeezenet1_1")
     as_pth(net.state_dict(), tmp_path / "hub" / "checkpoints" / url.rsplit("/", 1)[1])
-    model = models.build(params("squeezenet1_1", "IMAGENET1K_V1"), CLASSES)
+    model = classifier.build(params("squeezenet1_1", "IMAGENET1K_V1"), CLASSES)
     assert_backbone_is(model, net)
     assert (model.spec.mean, model.spec.std) == IMAGENET
 
@@ -314,7 +314,7 @@ def test_weights_that_cannot_be_downloaded_are_an_error_of_one_line(
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(InputError) as caught:
-        models.build(params("resnet18", "IMAGENET1K_V1"), CLASSES)
+        classifier.build(params("resnet18", "IMAGENET1K_V1"), CLASSES)
     message = str(caught.value)
     assert message.startswith("model.weights = 'IMAGENET1K_V1': cannot be downloaded")
     assert message.endswith("give a local file instead")
@@ -333,7 +333,7 @@ def test_unknown_weights_are_refused_with_the_right_names(
     backbone: str, weights: str, has: str
 ) -> None:
     with pytest.raises(InputError) as caught:
-        models.build(params(backbone, weights), CLASSES)
+        classifier.build(params(backbone, weights), CLASSES)
     assert str(caught.value) == (
         f"model.weights = {weights!r}: should be null, a file ending in .safetensors, .pth, .pt, "
         f"or of torchvision ({has})"
@@ -354,7 +354,7 @@ def test_a_file_of_weights_cannot_run_code(tmp_path: Path) -> None:
     mark = tmp_path / "was-run"
     path = as_pth({"conv1.0.weight": Malicious(mark)}, tmp_path / "evil.pth")
     with pytest.raises(InputError) as caught:
-        models.build(params(weights=path), CLASSES)
+        classifier.build(params(weights=path), CLASSES)
     assert not mark.exists()
     assert str(caught.value) == (
         f"{path}: cannot be read as weights; should be a state dict of tensors alone, as "
@@ -401,7 +401,7 @@ def test_a_file_that_holds_no_weights_is_refused_in_one_line(
     path = tmp_path / f"file{ending}"
     path.write_bytes(content)
     with pytest.raises(InputError) as caught:
-        models.build(params(weights=path), CLASSES)
+        classifier.build(params(weights=path), CLASSES)
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     assert "\n" not in message
@@ -414,14 +414,14 @@ def test_messages_name_the_key_where_it_stands_in_params_yaml() -> None:
         (params("alexnet", input_size=16), "input_size"),
     ):
         with torch.device("meta"), pytest.raises(InputError) as caught:
-            models.build(chosen, CLASSES, "train_student.model")
+            classifier.build(chosen, CLASSES, "train_student.model")
         assert str(caught.value).startswith(f"train_student.model.{key} = ")
 
 
 def test_missing_weights_are_named(tmp_path: Path) -> None:
     path = tmp_path / "nowhere.safetensors"
     with pytest.raises(InputError) as caught:
-        models.build(params(weights=path), CLASSES)
+        classifier.build(params(weights=path), CLASSES)
     assert str(caught.value) == f"{path}: no such file (model.weights)"
 
 
@@ -441,7 +441,7 @@ def test_weights_of_another_backbone_are_refused_with_the_key(
 ) -> None:
     path = as_pth(pretrained("squeezenet1_1").state_dict(), tmp_path / "squeezenet.pth")
     with torch.device("meta"), pytest.raises(InputError) as caught:
-        models.build(params(backbone, path), CLASSES)
+        classifier.build(params(backbone, path), CLASSES)
     assert str(caught.value) == f"model.weights = {str(path)!r}: {problem}"
 
 
@@ -449,7 +449,7 @@ def test_weights_of_another_backbone_are_refused_with_the_key(
 
 
 def test_a_model_without_weights_takes_pictures_centred() -> None:
-    model = models.build(params(), CLASSES)
+    model = classifier.build(params(), CLASSES)
     assert (model.spec.mean, model.spec.std) == CENTRED
 
 
@@ -465,7 +465,7 @@ def test_pictures_are_normalised_inside_the_model() -> None:
 @pytest.mark.parametrize("backbone", ["small_cnn", "shufflenet_v2_x0_5"])
 def test_a_model_file_is_enough_to_use_the_model(backbone: str, tmp_path: Path) -> None:
     torch.manual_seed(3)
-    model = models.build(params(backbone), CLASSES)
+    model = classifier.build(params(backbone), CLASSES)
     model.train()(pictures(4))  # moves the batch norm's statistics
     model.eval()
     path = tmp_path / "deep" / "model.safetensors"
@@ -480,7 +480,7 @@ def test_a_model_file_is_enough_to_use_the_model(backbone: str, tmp_path: Path) 
 
 def test_equal_models_are_equal_files(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    model = models.build(params(), CLASSES)
+    model = classifier.build(params(), CLASSES)
     contents = set()
     for _ in range(5):
         model_file.save(path, model)
@@ -505,7 +505,7 @@ def test_our_own_model_file_gives_its_weights_and_its_normalisation(tmp_path: Pa
     spec = Spec("small_cnn", ("a", "b", "c", "d"), 64, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     donor = Classifier(spec)
     model_file.save(tmp_path / "model.safetensors", donor)
-    model = models.build(params(weights=tmp_path / "model.safetensors"), CLASSES)
+    model = classifier.build(params(weights=tmp_path / "model.safetensors"), CLASSES)
     assert_backbone_is(model, donor.net)
     assert model.spec == Spec("small_cnn", CLASSES, 32, spec.mean, spec.std)
 
@@ -567,7 +567,7 @@ def test_a_description_of_wrong_types_is_refused_in_one_line_wherever_it_is_read
     for read in (
         lambda: model_file.load(path),
         lambda: model_file.digest(tmp_path),
-        lambda: models.build(params(weights=path), CLASSES),
+        lambda: classifier.build(params(weights=path), CLASSES),
     ):
         with pytest.raises(InputError) as caught:
             read()
@@ -602,7 +602,7 @@ def test_every_changed_byte_of_a_model_file_is_noticed(tmp_path: Path) -> None:
         changed = bytearray(content)
         changed[at] ^= 1
         path.write_bytes(changed)
-        for read in (model_file.load, lambda path: models.build(params(weights=path), CLASSES)):
+        for read in (model_file.load, lambda path: classifier.build(params(weights=path), CLASSES)):
             with pytest.raises(InputError) as caught:
                 read(path)
             assert len(str(caught.value).splitlines()) == 1
@@ -626,7 +626,7 @@ def test_a_model_of_another_role_is_refused_where_the_role_counts(tmp_path: Path
         model.spec = replace(model.spec, role=role, made_from={"spml.made_from.index": "1"})
         model_file.save(path, model)
         assert model_file.load(path).spec == model.spec
-        assert models.build(params(weights=path), CLASSES).spec.role is None
+        assert classifier.build(params(weights=path), CLASSES).spec.role is None
         if role == "student":
             with pytest.raises(InputError) as caught:
                 model_file.load(path, role="teacher")

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pydantic import ValidationError
 
-from pipeline.arrays import BoolMatrix
-from pipeline.errors import InputError
-from pipeline.observe import ObserveParams, observe, split_off_val, weights_of_classes
+from pipeline.core.arrays import BoolMatrix
+from pipeline.core.errors import InputError
+from pipeline.datasets.observe import ObserveParams, observe, split_off_val, weights_of_classes
 
 DATA = Path(__file__).parent / "data"
 PROTOCOL = json.loads((DATA / "protocol.json").read_text(encoding="utf-8"))

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 from ruamel.yaml import YAML
 
+from pipeline.core.errors import InputError, some
+from pipeline.core.params import Params, read_section
 from pipeline.datasets.prepare import PrepareParams
-from pipeline.errors import InputError, some
-from pipeline.generations import StudentParams
-from pipeline.params import Params, read_section
-from pipeline.pseudo_labels import PseudoLabelParams
-from pipeline.score import ScoreParams
+from pipeline.inference.score import ScoreParams
+from pipeline.pseudo_labels.rules import PseudoLabelParams
+from pipeline.training.generations import StudentParams
 from stages.evaluate import EvaluateParams
 from stages.train_teacher import TrainTeacherParams
 from tests.conftest import ROOT, RunStage, SetParams

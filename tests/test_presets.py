@@ -9,13 +9,13 @@ import torch
 from ruamel.yaml import YAML
 
 from experiments.sweep import SweepParams
+from pipeline.core.params import Params, read_section
 from pipeline.datasets.prepare import PrepareParams
-from pipeline.generations import StudentParams
+from pipeline.inference.score import ScoreParams
 from pipeline.losses import catalogue
 from pipeline.losses.form import Task
-from pipeline.params import Params, read_section
-from pipeline.pseudo_labels import PseudoLabelParams
-from pipeline.score import ScoreParams
+from pipeline.pseudo_labels.rules import PseudoLabelParams
+from pipeline.training.generations import StudentParams
 from presets import make
 from stages.evaluate import EvaluateParams
 from stages.train_teacher import TrainTeacherParams

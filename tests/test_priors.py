@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline import priors
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
+from pipeline.pseudo_labels import priors
 
 SLACK = 1.01 * np.sqrt(np.log(40) / 2)  # (1 + gamma) sqrt(log(4 / delta) / 2)
 

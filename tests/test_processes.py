@@ -9,9 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipeline import launch, score
-from pipeline.errors import InputError
-from pipeline.launch import World
+from pipeline.core import launch
+from pipeline.core.errors import InputError
+from pipeline.core.launch import World
+from pipeline.inference import score
 from tests.conftest import RunStage
 from tests.several_processes import LOSSES
 

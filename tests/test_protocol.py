@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.arrays import BoolMatrix, Targets
+from pipeline.core.arrays import BoolMatrix, Targets
+from pipeline.core.params import read_section
 from pipeline.datasets import coco2014, cub, nuswide, voc2012
+from pipeline.datasets.observe import split_off_val
 from pipeline.datasets.prepare import PrepareParams, prepare
-from pipeline.observe import split_off_val
-from pipeline.params import read_section
 from tests.conftest import ROOT, SetParams
 
 PROTOCOL = json.loads((ROOT / "tests" / "data" / "protocol.json").read_text())

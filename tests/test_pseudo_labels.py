@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipeline import tables
-from pipeline.errors import InputError
-from pipeline.pseudo_labels import (
+from pipeline.artifacts import tables
+from pipeline.artifacts.tables import Index, Scores
+from pipeline.core.errors import InputError
+from pipeline.pseudo_labels.rules import (
     PseudoLabelParams,
     about_tau,
     above_tau,
@@ -27,7 +28,6 @@ from pipeline.pseudo_labels import (
     summary,
     summary_per_class,
 )
-from pipeline.tables import Index, Scores
 from tests.conftest import RunStage, SetParams
 
 ROOT = Path(__file__).parent.parent

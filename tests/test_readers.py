@@ -13,8 +13,8 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Image, List, Value
 from PIL import Image as PILImage
 
-from pipeline import tables
-from pipeline.tables import Index, PseudoLabels, Scores, Truth
+from pipeline.artifacts import tables
+from pipeline.artifacts.tables import Index, PseudoLabels, Scores, Truth
 
 CLASSES = ("cat", "Löwe", "sea lion")
 CLASS_LABEL = ClassLabel(names=list(CLASSES))

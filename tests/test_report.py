@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import report
-from pipeline.evaluate import Evaluation, Metrics
-from pipeline.report import FIGURES
+from pipeline.evaluation.evaluate import Evaluation, Metrics
+from pipeline.reports import run_report
+from pipeline.reports.run_report import FIGURES
 
 ONE: dict[str, list[object]] = {"generation": [1], "mAP": [90.0]}
 HOSTILE = ("<script>alert(1)</script>", "a & b", '"quoted"', "</td><td>", "it's", "élan\nvital")
@@ -67,28 +67,28 @@ def read(page: str) -> Reader:
 
 
 def test_every_number_is_on_the_page() -> None:
-    cells = read(report.page(evaluation(), ONE)).cells
+    cells = read(run_report.page(evaluation(), ONE)).cells
     for name, value in (("teacher.mAP", "87.65"), ("classes_evaluated", "20")):
         assert cells[cells.index(name) + 1] == value
     assert cells.count("71.23") == len(HOSTILE) - 1
 
 
 def test_names_are_shown_as_they_are_and_never_as_html() -> None:
-    page = report.page(evaluation(), ONE)
+    page = run_report.page(evaluation(), ONE)
     assert set(HOSTILE) <= set(read(page).cells)
     assert "<script" not in page
     assert "&lt;script&gt;" in page
 
 
 def test_what_is_not_known_is_a_dash() -> None:
-    cells = read(report.page(evaluation(), ONE)).cells
+    cells = read(run_report.page(evaluation(), ONE)).cells
     assert cells[cells.index("pseudo_labels.precision") + 1] == "–"
     assert cells[cells.index(HOSTILE[0]) + 2] == "–"
     assert "None" not in cells
 
 
 def test_the_page_needs_no_network() -> None:
-    page = report.page(evaluation(("cat", "dog")), ONE)
+    page = run_report.page(evaluation(("cat", "dog")), ONE)
     reader = read(page)
     assert "http:" not in page
     assert "https:" not in page
@@ -101,7 +101,7 @@ def test_the_page_needs_no_network() -> None:
 
 
 def test_the_page_may_load_nothing_but_pictures_beside_it() -> None:
-    check_policy(report.page(evaluation(), ONE))
+    check_policy(run_report.page(evaluation(), ONE))
 
 
 def check_policy(page: str) -> None:
@@ -118,18 +118,18 @@ def check_policy(page: str) -> None:
 
 
 def test_the_page_says_its_encoding_before_any_name() -> None:
-    page = report.page(evaluation(), ONE)
+    page = run_report.page(evaluation(), ONE)
     assert page.startswith("<!doctype html>")
     assert 0 < page.index('<meta charset="utf-8">') < page.index("élan")
 
 
 def test_what_cannot_be_known_is_said_in_words() -> None:
-    known = report.page(evaluation(), ONE)
+    known = run_report.page(evaluation(), ONE)
     assert "against the hidden truth" in known
     assert "<strong>" not in known
     metrics: Metrics = {"teacher.mAP": 87.6}
     unknown = replace(evaluation(), metrics=metrics, note="The truth is unknown & so on.")
-    page = report.page(unknown, ONE)
+    page = run_report.page(unknown, ONE)
     assert "<strong>The truth is unknown &amp; so on.</strong>" in page
     assert "hidden truth" not in page
 
@@ -140,13 +140,13 @@ def test_what_cannot_be_known_is_said_in_words() -> None:
     ids=str,
 )
 def test_a_cell_is_short(value: object, shown: str) -> None:
-    assert report._cell(value) == shown
+    assert run_report._cell(value) == shown
 
 
 def test_generations_are_shown_where_there_are_several() -> None:
-    assert "Generations" not in report.page(evaluation(), ONE)
+    assert "Generations" not in run_report.page(evaluation(), ONE)
     two: dict[str, list[object]] = {"generation": [1, 2], "mAP": [90.0, 91.25], "recall": [1, None]}
-    page = report.page(evaluation(), two)
+    page = run_report.page(evaluation(), two)
     assert "Generations of students" in page
     cells = read(page).cells
     at = cells.index("generation")

@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline import models
-from pipeline.arrays import Part
-from pipeline.errors import InputError
-from pipeline.models import Classifier
-from pipeline.score import choose_device, describe_device, predict, to_device
-from pipeline.spec import Spec
-from pipeline.weights import CENTRED
+from pipeline.artifacts.spec import Spec
+from pipeline.core.arrays import Part
+from pipeline.core.errors import InputError
+from pipeline.inference.score import choose_device, describe_device, predict, to_device
+from pipeline.models import classifier
+from pipeline.models.classifier import Classifier
+from pipeline.models.weights import CENTRED
 
 
 class Brightness(nn.Module):
@@ -56,8 +56,8 @@ def test_probabilities_do_not_depend_on_the_batch_size(batch_size: int) -> None:
 
 def test_scoring_is_in_evaluation_mode_and_changes_nothing() -> None:
     fabric = choose_device("32")
-    model = models.build(
-        models.ModelParams(
+    model = classifier.build(
+        classifier.ModelParams(
             backbone="squeezenet1_1",
             weights=None,
             input_size=32,

@@ -10,12 +10,12 @@ import pytest
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
-from pipeline import gallery
-from pipeline.arrays import Probs
-from pipeline.models import Classifier, SmallCNN
-from pipeline.score import choose_device, predict
-from pipeline.score_split import score_split
-from pipeline.tables import Index
+from pipeline.artifacts.tables import Index
+from pipeline.core.arrays import Probs
+from pipeline.images import decode_cache
+from pipeline.inference.score import choose_device, predict
+from pipeline.inference.score_split import score_split
+from pipeline.models.classifier import Classifier, SmallCNN
 from tests.conftest import RunStage, SetParams
 from tests.test_fit import EMBEDDED, make_index, make_params, run
 
@@ -64,7 +64,7 @@ def scored(index: Index, model: Classifier, split: str, **kwargs: Any) -> Probs:
 
 
 def by_the_network(index: Index, model: Classifier, split: str, flip: bool = False) -> Probs:
-    pictures = gallery.load(index, index.rows(split), SIZE, EMBEDDED)
+    pictures = decode_cache.load(index, index.rows(split), SIZE, EMBEDDED)
     return predict(choose_device("32"), model, pictures, 7, flip)
 
 

@@ -13,14 +13,15 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from pipeline import model_file, tables
-from pipeline.analysis.report import FIGURES
-from pipeline.analysis.scores import wasserstein
-from pipeline.errors import InputError
-from pipeline.models import Classifier
-from pipeline.spec import Spec
-from pipeline.tables import Index, Scores, Truth
-from pipeline.weights import CENTRED
+from pipeline.artifacts import tables
+from pipeline.artifacts.spec import Spec
+from pipeline.artifacts.tables import Index, Scores, Truth
+from pipeline.core.errors import InputError
+from pipeline.evaluation.analysis.scores import wasserstein
+from pipeline.models import model_file
+from pipeline.models.classifier import Classifier
+from pipeline.models.weights import CENTRED
+from pipeline.reports.analysis_report import FIGURES
 from stages.analyse import _column, _paths, main
 from tests.conftest import ROOT, SMALL, edit_params
 from tests.miniatures import STAGES

@@ -14,8 +14,8 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-from pipeline import files, stopping
-from pipeline.stopping import Stopped, stoppable
+from pipeline.core import files, stopping
+from pipeline.core.stopping import Stopped, stoppable
 from stages import Stage
 from tests.conftest import ROOT, RunStage, SetParams
 
@@ -94,7 +94,7 @@ subprocess.run(command, env=os.environ | {"DVC_STAGE": "works"})
 """
 WORKS = """
 import os, time, pathlib, click
-from pipeline import files
+from pipeline.core import files
 from stages import Stage
 
 @click.command(cls=Stage)

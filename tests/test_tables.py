@@ -16,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline import files, tables
-from pipeline.arrays import BoolMatrix
-from pipeline.errors import InputError
-from pipeline.tables import Index, PseudoLabels, Scores, Truth
+from pipeline.artifacts import tables
+from pipeline.artifacts.tables import Index, PseudoLabels, Scores, Truth
+from pipeline.core import files
+from pipeline.core.arrays import BoolMatrix
+from pipeline.core.errors import InputError
 
 CLASSES = ("cat", "dog", "sea lion")
 RULE = {"spml.rule": "tau", "spml.rule.tau": "0.3"}

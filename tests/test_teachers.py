@@ -8,15 +8,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline import curves, ensemble, gallery, model_file, teachers
-from pipeline.arrays import Probs
-from pipeline.errors import InputError
+from pipeline.artifacts import curves
+from pipeline.artifacts.tables import Index
+from pipeline.core.arrays import Probs
+from pipeline.core.errors import InputError
+from pipeline.images import decode_cache
+from pipeline.inference import ensemble
+from pipeline.inference.score import choose_device, predict
 from pipeline.losses.assume_negative import AN
 from pipeline.losses.form import Loss, Task
-from pipeline.score import choose_device, predict
-from pipeline.tables import Index
-from pipeline.teachers import TeachersParams
-from pipeline.train import MakeLoss, Trained
+from pipeline.models import model_file
+from pipeline.training import teachers
+from pipeline.training.teachers import TeachersParams
+from pipeline.training.train import MakeLoss, Trained
 from tests.test_fit import (
     EMBEDDED,
     SIZE,
@@ -64,7 +68,7 @@ def scores_of(index: Index, name: str, split: str, flip: bool = False) -> Probs:
     """What one model alone says of all pictures of a split, as `scores` would have it said."""
     fabric = choose_device("32")
     model = fabric.to_device(model_file.load(FOLDER / f"{name}.safetensors"))
-    pictures = gallery.load(index, index.rows(split), SIZE, EMBEDDED)
+    pictures = decode_cache.load(index, index.rows(split), SIZE, EMBEDDED)
     return predict(fabric, model, pictures, 7, flip)
 
 

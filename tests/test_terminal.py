@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline import terminal
-from pipeline.terminal import Span, View
+from pipeline.inspection import terminal
+from pipeline.inspection.terminal import Span, View
 
 
 def plain(text: str, meaning: str) -> str:

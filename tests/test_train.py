@@ -11,8 +11,13 @@ import torch
 from ruamel.yaml import YAML
 from torch import nn
 
-from pipeline import features, fit, gallery, identity, models
-from pipeline.errors import InputError
+from pipeline.artifacts.tables import Index
+from pipeline.core import identity
+from pipeline.core.errors import InputError
+from pipeline.evaluation.metrics import mean_average_precision
+from pipeline.images import decode_cache
+from pipeline.inference import features
+from pipeline.inference.score import choose_device, predict
 from pipeline.losses import catalogue
 from pipeline.losses.assume_negative import AN
 from pipeline.losses.catalogue import LOSSES, LossParams
@@ -21,10 +26,9 @@ from pipeline.losses.expected_positives import ROLE
 from pipeline.losses.form import Loss, Task
 from pipeline.losses.generalized_robust import GR
 from pipeline.losses.large_loss import LLCp
-from pipeline.metrics import mean_average_precision
-from pipeline.score import choose_device, predict
-from pipeline.tables import Index
-from pipeline.train import train
+from pipeline.models import classifier
+from pipeline.training import fit
+from pipeline.training.train import train
 from stages.train_teacher import TrainTeacherParams
 from tests.test_fit import (
     CLASSES,
@@ -56,7 +60,7 @@ def start(**kwargs: Any) -> dict[str, torch.Tensor]:
     """Return the weights that a training with these params begins with."""
     params = make_params(**kwargs)
     torch.manual_seed(params.seed)
-    return models.build(params.model, CLASSES).state_dict()
+    return classifier.build(params.model, CLASSES).state_dict()
 
 
 # --- linear ----------------------------------------------------------------------------
@@ -78,7 +82,7 @@ def test_the_model_of_a_linear_training_scores_pictures_as_its_head_scored_featu
     trained = run(index, make_params(mode="linear"))
     val = index.rows("val")
     fabric = choose_device("32")
-    pictures = gallery.load(index, val, SIZE, EMBEDDED)
+    pictures = decode_cache.load(index, val, SIZE, EMBEDDED)
     probs = predict(fabric, fabric.setup_module(trained.model), pictures, 32)
     assert mean_average_precision(index.labels[val], probs) == pytest.approx(trained.best.val_mAP)
 
@@ -107,9 +111,9 @@ def test_features_are_computed_once_and_kept(index: Index, monkeypatch: pytest.M
 
 
 def test_features_of_another_normalisation_are_other_features(index: Index) -> None:
-    model = models.build(make_params().model, CLASSES)
+    model = classifier.build(make_params().model, CLASSES)
     fabric = choose_device("32")
-    pictures = gallery.load(index, index.rows("val"), SIZE, EMBEDDED)
+    pictures = decode_cache.load(index, index.rows("val"), SIZE, EMBEDDED)
     of = [features.load(fabric, model, pictures, "name", 8)]
     model.mean += 0.25
     model.spec = replace(model.spec, mean=(0.75, 0.75, 0.75))
@@ -120,10 +124,10 @@ def test_features_of_another_normalisation_are_other_features(index: Index) -> N
 def test_features_are_what_the_head_is_given(index: Index) -> None:
     params = make_params(mode="linear", model={"backbone": "resnet18", "input_size": 32})
     torch.manual_seed(0)
-    model = models.build(params.model, CLASSES).eval()
+    model = classifier.build(params.model, CLASSES).eval()
     fabric = choose_device("32")
     rows = index.rows("val")
-    pictures = gallery.load(index, rows, 32, EMBEDDED)
+    pictures = decode_cache.load(index, rows, 32, EMBEDDED)
     kept = features.load(fabric, model, pictures, "any", 5)
     assert kept.shape == (12, 512)
     with torch.inference_mode():
@@ -244,7 +248,7 @@ def test_the_loop_scores_the_training_pictures_for_a_loss_that_asks(
     trained = run(index, make_params(epochs=4, lr=1e-12, schedule="constant"), Asking)
     assert [epoch for epoch, _ in learned] == [2, 3]  # nothing is trained after the fourth
     fabric = choose_device("32")
-    pictures = gallery.load(index, index.rows("train"), SIZE, EMBEDDED)
+    pictures = decode_cache.load(index, index.rows("train"), SIZE, EMBEDDED)
     probs = predict(fabric, fabric.setup_module(trained.model), pictures, 32)
     assert learned[0][1].shape == (24, 4)
     assert probs.shape == (24, 4)
@@ -273,7 +277,7 @@ def test_the_parameters_of_a_loss_learn_at_their_own_rate_without_decay(index: I
     targets = torch.from_numpy(index.targets[index.rows("train")])
     loss = ROLE(Task(targets, 2), None, 7.0)
     torch.manual_seed(0)
-    model = models.build(params.model, CLASSES)
+    model = classifier.build(params.model, CLASSES)
     groups = fit.recipe.optimizer(model, model.head, loss, params.fit).param_groups
     assert [group["lr"] for group in groups] == pytest.approx([1e-3, 1e-3, 7e-3])
     assert [group["weight_decay"] for group in groups] == [0.5, 0.5, 0.0]
@@ -353,7 +357,7 @@ def test_a_training_is_named_by_the_content_of_its_weights_file(
 ) -> None:
     names = []
     for seed in (0, 1, 0):
-        model = models.build(make_params().model, CLASSES)
+        model = classifier.build(make_params().model, CLASSES)
         torch.manual_seed(seed)
         for parameter in model.net.parameters():
             nn.init.normal_(parameter, std=0.1)
@@ -371,7 +375,7 @@ def test_a_training_is_named_by_its_code_and_that_of_its_loss_alone(
     for changed in (
         "pipeline.viewer.page",
         "pipeline.losses.entropy",
-        "pipeline.fit",
+        "pipeline.training.fit",
         AN.__module__,
     ):
         monkeypatch.setattr(

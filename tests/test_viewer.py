@@ -15,11 +15,12 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from pipeline import images, tables
-from pipeline.errors import InputError
+from pipeline.artifacts import tables
+from pipeline.artifacts.tables import Index, Scores, Truth
+from pipeline.core.errors import InputError
 from pipeline.figures import canvas
-from pipeline.pseudo_labels import PseudoLabelParams, pseudo_labels
-from pipeline.tables import Index, Scores, Truth
+from pipeline.images import reading
+from pipeline.pseudo_labels.rules import PseudoLabelParams, pseudo_labels
 from pipeline.viewer import page
 from pipeline.viewer.data import evenly_spaced
 from stages import labels
@@ -70,7 +71,7 @@ def make_data(
         if negatives and not present.all():
             targets[row, rng.choice(np.flatnonzero(~present))] = -1
     pictures = [encoded(number, size) for number in range(N_TRAIN + 2)]
-    sizes, sha256 = images.fingerprints(pictures)
+    sizes, sha256 = reading.fingerprints(pictures)
     index = Index(
         classes=classes,
         image_ids=sorted(names),

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from pipeline import tables
-from pipeline.pseudo_labels import pseudo_labels
+from pipeline.artifacts import tables
+from pipeline.pseudo_labels.rules import pseudo_labels
 from tests.test_viewer import HOSTILE, N_TRAIN, change_rule, make_data, rule_of, run
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

@@ -18,7 +18,7 @@ from typing import IO, NoReturn
 
 from tqdm.auto import tqdm
 
-from pipeline.errors import InputError, excerpt, one_line, some
+from pipeline.core.errors import InputError, excerpt, one_line, some
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ NumPy only; any source whose objects have boxes can use it.
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.arrays import RowNumbers
+from pipeline.core.arrays import RowNumbers
 
 # (N, C), 0 where the class is absent.
 Weights = npt.NDArray[np.float32]

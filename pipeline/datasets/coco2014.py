@@ -4,12 +4,12 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from pipeline.arrays import BoolMatrix
+from pipeline.core.arrays import BoolMatrix
+from pipeline.core.errors import InputError
 from pipeline.datasets import instances, layout
 from pipeline.datasets.boxes import Weights
 from pipeline.datasets.instances import Instances, read_instances
 from pipeline.datasets.rows import Rows
-from pipeline.errors import InputError
 
 NAME = "COCO 2014"
 PLACES = (".", "coco", "coco2014", "COCO2014")

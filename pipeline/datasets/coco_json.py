@@ -6,11 +6,11 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from pipeline.core.errors import InputError, some
+from pipeline.core.params import Params
 from pipeline.datasets import instances
 from pipeline.datasets.instances import Instances, read_instances
 from pipeline.datasets.rows import Rows
-from pipeline.errors import InputError, some
-from pipeline.params import Params
 
 
 class CocoJsonParams(Params):

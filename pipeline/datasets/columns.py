@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.arrays import BoolMatrix, Targets
+from pipeline.core.arrays import BoolMatrix, Targets
+from pipeline.core.errors import InputError, one_line, some
 from pipeline.datasets import image_column
 from pipeline.datasets.parts import Part, place
 from pipeline.datasets.rows import Rows
-from pipeline.errors import InputError, one_line, some
 
 # Of a row: the names of its labels; None where they are not known.
 Names = list[str] | None

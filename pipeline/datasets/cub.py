@@ -7,10 +7,10 @@ from typing import NoReturn
 import numpy as np
 import pandas as pd
 
-from pipeline.arrays import BoolMatrix
+from pipeline.core.arrays import BoolMatrix
+from pipeline.core.errors import InputError, some
 from pipeline.datasets import layout
 from pipeline.datasets.rows import Rows
-from pipeline.errors import InputError, some
 
 NAME = "CUB-200-2011"
 ARCHIVE = "CUB_200_2011.tgz"

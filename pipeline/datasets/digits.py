@@ -7,8 +7,8 @@ import numpy.typing as npt
 from PIL import Image
 from pydantic import Field
 
+from pipeline.core.params import Params
 from pipeline.datasets.rows import Rows
-from pipeline.params import Params
 
 N_CLASSES = 10
 # How many different digits a scene shows: 1 to 4, 2.5 on average.

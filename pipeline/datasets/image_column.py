@@ -6,8 +6,8 @@ from numbers import Integral
 from pathlib import PurePosixPath
 from typing import Any
 
+from pipeline.core.errors import InputError, some
 from pipeline.datasets.parts import Part, place
-from pipeline.errors import InputError, some
 
 
 def read(parts: list[Part]) -> tuple[list[str], list[str] | None, list[bytes] | None]:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.arrays import BoolMatrix, RowNumbers
+from pipeline.core.arrays import BoolMatrix, RowNumbers
+from pipeline.core.errors import InputError
 from pipeline.datasets import boxes
 from pipeline.datasets.boxes import Weights
 from pipeline.datasets.json_file import read_object
-from pipeline.errors import InputError
 
 Id = int | str
 Floats = npt.NDArray[np.float64]

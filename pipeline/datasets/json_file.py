@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import InputError, one_line
+from pipeline.core.errors import InputError, one_line
 
 
 def read_object(

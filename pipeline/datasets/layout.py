@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
+from pipeline.core.errors import InputError, some
 from pipeline.datasets.archives import unpack
-from pipeline.errors import InputError, some
 
 log = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.arrays import BoolMatrix
+from pipeline.core.arrays import BoolMatrix
+from pipeline.core.errors import InputError, one_line
 from pipeline.datasets import layout
 from pipeline.datasets.rows import Rows
-from pipeline.errors import InputError, one_line
 
 NAME = "NUS-WIDE"
 PLACES = (".", "nuswide", "NUS-WIDE", "nus-wide", "NUS_WIDE")

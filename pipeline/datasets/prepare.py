@@ -10,8 +10,11 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from pipeline import images, places
-from pipeline.arrays import RowNumbers, Targets
+from pipeline.artifacts.tables import Index, Truth, ValLabels, made_from
+from pipeline.core import places
+from pipeline.core.arrays import RowNumbers, Targets
+from pipeline.core.errors import InputError, some
+from pipeline.core.params import Params
 from pipeline.datasets import (
     coco2014,
     coco_json,
@@ -24,13 +27,17 @@ from pipeline.datasets import (
 )
 from pipeline.datasets.coco_json import CocoJsonParams
 from pipeline.datasets.digits import DigitsParams
+from pipeline.datasets.observe import (
+    BIASED,
+    ObserveParams,
+    observe,
+    split_off_val,
+    weights_of_classes,
+)
 from pipeline.datasets.rows import Rows
 from pipeline.datasets.saved_dataset import SavedDatasetParams
 from pipeline.datasets.table import TableParams
-from pipeline.errors import InputError, some
-from pipeline.observe import BIASED, ObserveParams, observe, split_off_val, weights_of_classes
-from pipeline.params import Params
-from pipeline.tables import Index, Truth, ValLabels, made_from
+from pipeline.images import reading
 
 log = logging.getLogger(__name__)
 
@@ -98,13 +105,13 @@ def prepare(params: PrepareParams) -> Prepared:
     pictures = [rows.pictures[row] for row in order] if rows.pictures is not None else []
     known = np.ones(len(order), np.bool_) if rows.known is None else rows.known[order]
     if rows.pictures is None:
-        sizes, sha256 = images.inspect(
+        sizes, sha256 = reading.inspect(
             [path for path in paths if path is not None], verify=params.verify_pictures
         )
     else:
         if params.verify_pictures and params.source != "digits":  # which were made just now
-            images.verify(image_ids, pictures, params.source)
-        sizes, sha256 = images.fingerprints(pictures)
+            reading.verify(image_ids, pictures, params.source)
+        sizes, sha256 = reading.fingerprints(pictures)
     labels = (truth if params.val_labels == "clean" else targets == 1) & (splits == "val")[:, None]
     index = Index(
         rows.classes, image_ids, paths, splits, targets, labels, sizes, sha256, params.val_labels
@@ -113,7 +120,7 @@ def prepare(params: PrepareParams) -> Prepared:
     truth_ids = [name for name, keep in zip(image_ids, told, strict=True) if keep]
     _tell(index, truth, known)
     names = [
-        images.file_name(name, encoded)
+        reading.file_name(name, encoded)
         for name, encoded in zip(image_ids, pictures, strict=False)  # there may be no pictures
     ]
     about = made_from(index=index.digest())

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.arrays import BoolMatrix, Targets
+from pipeline.core.arrays import BoolMatrix, Targets
 
 
 @dataclass(frozen=True)

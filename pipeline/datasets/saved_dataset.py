@@ -7,12 +7,12 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from pipeline.core.errors import InputError, one_line
+from pipeline.core.params import Params
 from pipeline.datasets import columns
 from pipeline.datasets.json_file import read_object
 from pipeline.datasets.parts import Part
 from pipeline.datasets.rows import Rows
-from pipeline.errors import InputError, one_line
-from pipeline.params import Params
 
 # Names that `datasets` and its users give to splits.
 SPLITS = {"train": "train", "val": "val", "validation": "val", "test": "test"}

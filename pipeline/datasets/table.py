@@ -7,11 +7,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.core.errors import InputError, one_line
+from pipeline.core.params import Params
 from pipeline.datasets import columns
 from pipeline.datasets.parts import Part
 from pipeline.datasets.rows import Rows
-from pipeline.errors import InputError, one_line
-from pipeline.params import Params
 
 SPLITS = ("train", "val", "test")
 

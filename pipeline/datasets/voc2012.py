@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.core.errors import InputError, some
 from pipeline.datasets import layout
 from pipeline.datasets.boxes import Weights
 from pipeline.datasets.rows import Rows
 from pipeline.datasets.voc_boxes import read_weights
-from pipeline.errors import InputError, some
 
 CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",

@@ -6,9 +6,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from pipeline.core.errors import InputError, one_line
 from pipeline.datasets import boxes
 from pipeline.datasets.boxes import Weights
-from pipeline.errors import InputError, one_line
 
 
 def read_weights(

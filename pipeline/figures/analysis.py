@@ -1,7 +1,8 @@
 """The figures that compare two models: their scores, their gain, their loss around them.
 
 The first model is drawn in the teacher's colour, the second in the student's. Each function
-takes the files to write, .png or .svg, and what a function of pipeline.analysis returned.
+takes the files to write, .png or .svg, and what a function of pipeline.evaluation.analysis
+returned.
 """
 
 from collections.abc import Sequence
@@ -12,8 +13,15 @@ from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter
 
-from pipeline.analysis.landscape import Landscape
-from pipeline.analysis.scores import Densities, Floats, Gains, ScoreBins, Split, Wasserstein
+from pipeline.evaluation.analysis.landscape import Landscape
+from pipeline.evaluation.analysis.scores import (
+    Densities,
+    Floats,
+    Gains,
+    ScoreBins,
+    Split,
+    Wasserstein,
+)
 from pipeline.figures.canvas import NEGATIVE, POSITIVE, STUDENT, TEACHER, canvas
 from pipeline.figures.names import beside, legible
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.arrays import BoolMatrix, Pictures, Probs
-from pipeline.curves import History
+from pipeline.artifacts.curves import History
+from pipeline.core.arrays import BoolMatrix, Pictures, Probs
 from pipeline.figures.canvas import (
     ADDED,
     MISSED,

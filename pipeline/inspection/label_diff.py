@@ -5,8 +5,8 @@ from functools import cached_property
 
 import numpy as np
 
-from pipeline.arrays import BoolMatrix
-from pipeline.errors import InputError
+from pipeline.core.arrays import BoolMatrix
+from pipeline.core.errors import InputError
 from pipeline.inspection.label_file import Counts, LabelFile, check_same_classes
 
 

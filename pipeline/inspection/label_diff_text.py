@@ -7,7 +7,7 @@ import numpy as np
 from pipeline.inspection import label_diff, label_file, label_words
 from pipeline.inspection.label_diff import LabelDiff
 from pipeline.inspection.label_words import INDENT, Facts, classes_shown, entry, listed, share
-from pipeline.terminal import Span, View, facts, record, shown, table, wrapped
+from pipeline.inspection.terminal import Span, View, facts, record, shown, table, wrapped
 
 
 def page(diff: LabelDiff, name: str | None, image_id: str | None, view: View) -> list[str]:

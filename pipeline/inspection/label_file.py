@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import parquet, tables
-from pipeline.arrays import BoolMatrix, RowNumbers
-from pipeline.errors import InputError, some
-from pipeline.tables import PseudoLabels
-from pipeline.terminal import shown
+from pipeline.artifacts import parquet, tables
+from pipeline.artifacts.tables import PseudoLabels
+from pipeline.core.arrays import BoolMatrix, RowNumbers
+from pipeline.core.errors import InputError, some
+from pipeline.inspection.terminal import shown
 
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

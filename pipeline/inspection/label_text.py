@@ -16,7 +16,7 @@ from pipeline.inspection.label_words import (
     quality,
     share,
 )
-from pipeline.terminal import Span, View, facts, record, shown, stacked, table, wrapped
+from pipeline.inspection.terminal import Span, View, facts, record, shown, stacked, table, wrapped
 
 BAR = 40  # cells of the longest
 

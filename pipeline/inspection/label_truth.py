@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import parquet, tables
-from pipeline.arrays import BoolMatrix
-from pipeline.errors import InputError
+from pipeline.artifacts import parquet, tables
+from pipeline.core.arrays import BoolMatrix
+from pipeline.core.errors import InputError
 from pipeline.inspection.label_file import LabelFile, check_same_classes
 
 

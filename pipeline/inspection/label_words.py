@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.inspection.label_file import Counts, LabelFile
-from pipeline.terminal import Span, View, fitted, shown
+from pipeline.inspection.terminal import Span, View, fitted, shown
 
 MOST_CLASSES = 40
 MOST_LABELS = 8  # of a picture, where it is one of many

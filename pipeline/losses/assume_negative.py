@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
 from pipeline.losses.form import Form, Loss, Share, Task, Weight, minus_log_not_p, minus_log_p
 
 

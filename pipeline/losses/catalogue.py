@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pydantic import create_model, field_validator
 
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
+from pipeline.core.params import Params
 from pipeline.losses import (
     assume_negative,
     entropy,
@@ -19,7 +20,6 @@ from pipeline.losses import (
     large_loss,
 )
 from pipeline.losses.form import Loss, Task
-from pipeline.params import Params
 
 LOSSES: dict[str, type[Loss]] = {
     **assume_negative.LOSSES,

@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
 from pipeline.losses.form import Form, Loss, Share, Task, Weight, minus_log_not_p, minus_log_p
 
 

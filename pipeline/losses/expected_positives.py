@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from pipeline.errors import incomplete_val
+from pipeline.core.errors import incomplete_val
 from pipeline.losses.assume_negative import BCE
 from pipeline.losses.form import Loss, Positive, Task, Weight, minus_log_not_p, minus_log_p
 

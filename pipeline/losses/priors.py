@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from pipeline.errors import incomplete_val
+from pipeline.core.errors import incomplete_val
 from pipeline.losses.form import Task
 from pipeline.losses.student import FullSupervision
 

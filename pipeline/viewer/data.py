@@ -7,10 +7,10 @@ from typing import TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.arrays import RowNumbers
-from pipeline.errors import InputError
-from pipeline.pseudo_labels import above_tau, keep_observed
-from pipeline.tables import Index, PseudoLabels, Scores, Truth
+from pipeline.artifacts.tables import Index, PseudoLabels, Scores, Truth
+from pipeline.core.arrays import RowNumbers
+from pipeline.core.errors import InputError
+from pipeline.pseudo_labels.rules import above_tau, keep_observed
 
 
 class PageData(TypedDict):

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import files, pages
-from pipeline.errors import InputError, some
-from pipeline.tables import Index, PseudoLabels, Scores, Truth
+from pipeline.artifacts.tables import Index, PseudoLabels, Scores, Truth
+from pipeline.core import files
+from pipeline.core.errors import InputError, some
+from pipeline.reports import pages
 from pipeline.viewer import thumbnails
 from pipeline.viewer.data import PageData, bits, evenly_spaced, page_data
 

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pipeline import gallery
-from pipeline.arrays import RowNumbers
-from pipeline.tables import Index
+from pipeline.artifacts.tables import Index
+from pipeline.core.arrays import RowNumbers
+from pipeline.images import decode_cache
 
 # The longer side in pixels. Cards are 170 to 250 wide, and a screen may have two pixels for one.
 SIDE = 240
@@ -26,7 +26,7 @@ def write(folder: Path, index: Index, rows: RowNumbers, embedded: Path) -> npt.N
         (len(rows), 2) their widths and heights.
 
     Raises:
-        InputError: as of `gallery.load`.
+        InputError: as of `decode_cache.load`.
     """
     folder.mkdir()
     sizes = np.zeros((len(rows), 2), np.int64)
@@ -39,5 +39,5 @@ def write(folder: Path, index: Index, rows: RowNumbers, embedded: Path) -> npt.N
             picture.save(folder / f"{position}.jpg", quality=QUALITY, optimize=True)
         sizes[position] = picture.size
 
-    gallery.for_each(index, rows, embedded, write_one)
+    decode_cache.for_each(index, rows, embedded, write_one)
     return sizes

@@ -1,0 +1,134 @@
+"""The curves of a training, as files that `dvc plots` and people read."""
+
+import csv
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from dvclive.live import Live
+
+from pipeline.core import files
+from pipeline.core.errors import InputError, excerpt, one_line
+
+CURVES = ("loss", "lr", "val_mAP")
+METRICS = "metrics.json"
+# A digest of each file that is read again, as the program sha256sum writes and checks it.
+SUMS = "SHA256SUMS"
+SUMMED = (METRICS, *(f"plots/metrics/{name}.tsv" for name in CURVES))
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What is known after an epoch: mean loss, learning rate of the backbone, val mAP (%)."""
+
+    epoch: int
+    loss: float
+    lr: float
+    val_mAP: float  # noqa: N815
+
+
+@dataclass(frozen=True)
+class History:
+    """The epochs of a training, and the one whose model was kept.
+
+    Attributes:
+        epochs: of all phases, numbered through.
+        best: the one that was kept: of highest val mAP in the last phase. An epoch of an earlier
+            phase may have a higher one, but its model is gone.
+    """
+
+    epochs: list[Epoch]
+    best: Epoch
+
+
+def write(folder: Path, history: History) -> None:
+    """Write a training's history to a folder by DVCLive: a TSV per curve, metrics.json."""
+    with files.replacing(folder) as temporary:
+        # DVCLive would otherwise write dvc.yaml and save an experiment.
+        with Live(str(temporary), dvcyaml=None, save_dvc_exp=False) as live:
+            for epoch in history.epochs:
+                live.step = epoch.epoch
+                for name in CURVES:
+                    live.log_metric(name, getattr(epoch, name))
+            live.summary |= {
+                "best_epoch": history.best.epoch,
+                "best_val_mAP": history.best.val_mAP,
+            }
+        (temporary / SUMS).write_text("".join(_sum(temporary, path) for path in SUMMED))
+
+
+def read(folder: Path) -> History:
+    """Read a history again.
+
+    Raises:
+        InputError: a file is missing or damaged, or is not as `write` writes it.
+    """
+    columns = [_values(folder / _path(name), name) for name in CURVES]
+    counts = [len(values) for values in columns]
+    if len(set(counts)) > 1:
+        said = ", ".join(f"{count} of {name}" for count, name in zip(counts, CURVES, strict=True))
+        raise InputError(f"{folder}: has epochs {said}; should have as many of each")
+    numbers = list(range(1, counts[0] + 1))
+    path = folder / METRICS
+    try:
+        kept = json.loads(_text(path))["best_epoch"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        kept = None
+    if type(kept) is not int or kept not in numbers:
+        raise InputError(
+            f"{path}: best_epoch = {excerpt(kept)}: should be an epoch, from 1 to {counts[0]}; run "
+            f"the training stage again"
+        )
+    sums = folder / SUMS
+    if sums.exists():
+        wanted = sums.read_bytes().splitlines(keepends=True)
+        for name in SUMMED:
+            if _sum(folder, name).encode() not in wanted:
+                raise InputError(
+                    f"{folder / name}: is damaged, or {sums} is: it has another digest than there; "
+                    f"run the training stage again"
+                )
+    epochs = [Epoch(*values) for values in zip(numbers, *columns, strict=True)]
+    return History(epochs, epochs[kept - 1])
+
+
+def _path(name: str) -> str:
+    return f"plots/metrics/{name}.tsv"
+
+
+def _sum(folder: Path, path: str) -> str:
+    return f"{hashlib.sha256((folder / path).read_bytes()).hexdigest()}  {path}\n"
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run the training stage first") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not UTF-8 text; run the training stage again") from None
+
+
+def _values(path: Path, name: str) -> list[float]:
+    """Read a curve: a number for each of the epochs 1, 2, ..."""
+    try:
+        rows = list(csv.DictReader(_text(path).splitlines(), delimiter="\t", strict=True))
+    except csv.Error as error:
+        raise InputError(f"{path}: cannot be read as TSV: {one_line(error)}") from None
+    values = []
+    for epoch, row in enumerate(rows, start=1):
+        try:
+            value = float(row[name])
+        except (KeyError, TypeError, ValueError):
+            value = math.nan
+        if row.get("step") != str(epoch) or not math.isfinite(value):
+            raise InputError(
+                f"{path}: line {epoch + 1}: {one_line(row)[:80]}: should be step {epoch} and a "
+                f"number in the column {name!r}; run the training stage again"
+            )
+        values.append(value)
+    if not values:
+        raise InputError(f"{path}: has no epoch; run the training stage again")
+    return values

@@ -1,0 +1,144 @@
+"""What a model file says of its model, and whether it still holds what was written.
+
+The metadata of a safetensors file are names to texts. Ours are one text, JSON, since safetensors
+writes several in random order, and equal models should be equal files.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from torch import Tensor
+
+from pipeline.artifacts import parquet
+from pipeline.artifacts.folds import Fold
+from pipeline.core.errors import InputError, one_line
+
+State = Mapping[str, Tensor]
+RGB = tuple[float, float, float]
+Positive = Annotated[float, Field(gt=0)]
+Role = Literal["teacher", "student"]
+
+KEY = "spml.spec"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a model file says of its model besides the weights.
+
+    Attributes:
+        backbone: its name, see `backbones`.
+        classes: the C class names.
+        input_size: side of the pictures it takes, in pixels.
+        mean: of the three channels of pictures in 0..1, subtracted first.
+        std: of the same, divided by then.
+        boost_lu: the factor of `boost.boosted`, or None for a plain head.
+        held_out: the training pictures that it was trained without; None if there are none.
+        frozen_backbone: the head alone was trained, the backbone is as it began: what it gives
+            the head is kept, see `features.load`.
+        role: what it was trained to be; None where that is not known.
+        made_from: what it learned from, as `tables.made_from` gives it.
+    """
+
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    backbone: str
+    classes: tuple[str, ...]
+    input_size: Annotated[int, Field(ge=8, le=2048)]
+    mean: RGB
+    std: tuple[Positive, Positive, Positive]
+    boost_lu: Annotated[float, Field(ge=1)] | None = None
+    held_out: Fold | None = None
+    frozen_backbone: bool = False
+    role: Role | None = None
+    made_from: dict[str, str] = field(default_factory=dict)
+
+
+_SPEC = TypeAdapter(Spec)
+
+
+def describe(spec: Spec, state: State) -> dict[str, str]:
+    """Return the metadata of a model file: the spec, and a digest of it and of the weights."""
+    # What is as it is without being said is left out.
+    plain = Spec(spec.backbone, spec.classes, spec.input_size, spec.mean, spec.std)
+    silent = {
+        key
+        for key in ("held_out", "frozen_backbone", "role", "made_from")
+        if getattr(spec, key) == getattr(plain, key)
+    }
+    described = {key: value for key, value in asdict(spec).items() if key not in silent}
+    described = {"schema_version": parquet.SCHEMA_VERSION, **described}
+    described["digest"] = _digest(described, state)
+    return {KEY: json.dumps(described, ensure_ascii=False)}
+
+
+def read(path: Path, metadata: Mapping[str, str], state: State) -> Spec:
+    """Return what the metadata of a model file say, checked; so are the weights by their digest.
+
+    A file of another program, or of an earlier version, has no digest.
+
+    Raises:
+        InputError: the file was damaged or changed; or its metadata describe no model.
+    """
+    described = _parse(path, metadata)
+    digest = described.pop("digest", None)
+    if digest is not None and digest != _digest(described, state):
+        raise InputError(
+            f"{path}: is damaged: its weights, or what it says of them, are not what was written; "
+            f"run the stage that trains it again"
+        )
+    return _checked(path, metadata, described)
+
+
+def digest(path: Path, metadata: Mapping[str, str]) -> str | None:
+    """Return the digest that a model file says it has; None where it says none.
+
+    Raises:
+        InputError: its metadata describe no model.
+    """
+    described = _parse(path, metadata)
+    digest = described.pop("digest", None)
+    _checked(path, metadata, described)
+    return None if digest is None else str(digest)
+
+
+def _checked(path: Path, metadata: Mapping[str, str], described: dict[str, Any]) -> Spec:
+    described = {key: value for key, value in described.items() if key != "schema_version"}
+    try:
+        return _SPEC.validate_json(json.dumps(described))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = one_line(".".join(str(part) for part in first["loc"]))
+        message = one_line(first["msg"])
+        raise InputError(
+            f"{path}: metadata {KEY!r} = {metadata[KEY][:80]!r}: {key or 'all'}: {message}; should "
+            f"describe a model, as the stage that trains it writes it"
+        ) from None
+
+
+def _parse(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        described = json.loads(metadata[KEY])
+    except (ValueError, RecursionError):
+        described = None
+    if not isinstance(described, dict):
+        raise InputError(
+            f"{path}: metadata {KEY!r} = {metadata[KEY][:80]!r}: should describe a model, as the "
+            f"stage that trains it writes it"
+        )
+    return described
+
+
+def _digest(described: dict[str, Any], state: State) -> str:
+    """Return a digest of a spec and of names, types, shapes and bytes of the weights."""
+    found = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        found.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()

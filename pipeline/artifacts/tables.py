@@ -1,0 +1,522 @@
+"""The tables between the stages, as typed objects, and their files."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.artifacts import parquet
+from pipeline.artifacts.parquet import check_values, from_vectors, to_lists, to_matrix, to_vectors
+from pipeline.core.arrays import BoolMatrix, Probs, RowNumbers, Targets
+from pipeline.core.errors import InputError
+
+SPLITS = ("train", "val", "test")
+# What scores say of themselves that are means over mirror images.
+FLIPPED = {"spml.flip": "true"}
+
+# What the columns of all tables are; a list of numbers is one of class numbers.
+STRING = pa.string()
+NUMBERS = pa.list_(pa.int64())
+FLOATS = pa.list_(pa.float32())
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+ValLabels = Literal["clean", "observed"]
+
+
+@dataclass(frozen=True)
+class Index:
+    """What is known before training: one entry per picture, sorted by image_id (N in all).
+
+    Attributes:
+        classes: the C class names.
+        image_ids: N unique names.
+        paths: N posix paths, relative to the data root (absolute where the source gave such
+            a path); None where the picture is in images.parquet.
+        splits: N of "train", "val", "test".
+        targets: (N, C) int8, 1 observed positive, -1 observed negative, 0 unknown.
+        labels: (N, C) bool, the labels that pick the best epoch; False outside "val".
+        sizes: N int64, bytes of each picture's file; -1 where it was not there.
+        sha256: N hex digests of each picture's file; None where it was not there.
+        val_labels: whether `labels` are complete, or what the annotator saw.
+    """
+
+    classes: tuple[str, ...]
+    image_ids: list[str]
+    paths: list[str | None]
+    splits: npt.NDArray[np.str_]
+    targets: Targets
+    labels: BoolMatrix
+    sizes: npt.NDArray[np.int64]
+    sha256: list[str | None]
+    val_labels: ValLabels = "clean"
+
+    @property
+    def complete_val_labels(self) -> BoolMatrix | None:
+        """The labels of the val pictures, (N_val, C), for what counts them.
+
+        None where an annotator saw some of them and others are unknown.
+        """
+        val = self.rows("val")
+        if self.val_labels == "observed" and (self.targets[val] == 0).any():
+            return None
+        labels: BoolMatrix = self.labels[val]
+        return labels
+
+    def rows(self, split: str) -> RowNumbers:
+        """Return the row numbers of a split, ascending."""
+        return np.flatnonzero(self.splits == split)
+
+    def ids(self, rows: RowNumbers) -> list[str]:
+        """Return the image_ids of some rows."""
+        return [self.image_ids[row] for row in rows]
+
+    def digest(self) -> str:
+        """Return a digest of the pictures, their splits and labels, wherever the files lie."""
+        return _digest(
+            self.classes, self.image_ids, self.splits.tolist(), self.sha256, self.targets,
+            self.labels, self.val_labels,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The complete labels of the test pictures, and of the train pictures if they are known.
+
+    Of the stages, only `evaluate` may read them.
+
+    Attributes:
+        image_ids: N unique names.
+        labels: (N, C).
+        about: what else the metadata say: see `made_from`. So in the others, too.
+    """
+
+    image_ids: list[str]
+    labels: BoolMatrix
+    about: dict[str, str] = field(default_factory=dict)
+
+    def digest(self) -> str:
+        """Return a digest of the pictures and their labels."""
+        return _digest(self.image_ids, self.labels)
+
+    def of(self, index: Index, split: str) -> BoolMatrix:
+        """Return the labels of a split, in the order of the index's rows.
+
+        Raises:
+            InputError: a picture of the split has no truth.
+        """
+        row_of = {name: row for row, name in enumerate(self.image_ids)}
+        try:
+            rows = [row_of[name] for name in index.ids(index.rows(split))]
+        except KeyError as error:
+            raise InputError(f"truth.parquet: has no image_id {error}; run prepare again") from None
+        labels: BoolMatrix = self.labels[rows]
+        return labels
+
+    def known_of(self, index: Index, split: str) -> tuple[BoolMatrix, npt.NDArray[np.bool_]]:
+        """Return the labels of a split as far as they are known, in the order of `of`.
+
+        Real data with observed labels alone has no truth of its train pictures.
+
+        Returns:
+            (n, C) labels, False where they are not known; (n,) whether they are.
+        """
+        row_of = {name: row for row, name in enumerate(self.image_ids)}
+        rows = np.array([row_of.get(name, -1) for name in index.ids(index.rows(split))], np.int64)
+        known = rows >= 0
+        labels = np.zeros((len(rows), len(index.classes)), np.bool_)
+        labels[known] = self.labels[rows[known]]
+        return labels, known
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The teacher's probabilities of the pictures of a split.
+
+    Attributes:
+        probs: (N, C) float32.
+    """
+
+    image_ids: list[str]
+    probs: Probs
+    about: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def flip(self) -> bool:
+        """Tell whether each is the mean of a picture's and of its mirror image's."""
+        return FLIPPED.items() <= self.about.items()
+
+    def digest(self) -> str:
+        """Return a digest of the pictures and their scores."""
+        return _digest(self.image_ids, self.probs)
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """The labels that the student takes as complete, (N_train, C), sorted by image_id.
+
+    Attributes:
+        observed: what the annotator confirmed.
+        labels: the positives that the student sees.
+        probs: the teacher's probabilities, NaN where `labels` is False.
+        rule: the rule that made them and its settings, as written to the metadata.
+        targets: float32 in 0..1, the chance that the class is there; None: the labels, 0 or 1.
+        weights: float32 >= 0, how much each entry counts; None: all 1.
+        about: what the metadata say besides the rule.
+    """
+
+    image_ids: list[str]
+    observed: BoolMatrix
+    labels: BoolMatrix
+    probs: Probs
+    rule: dict[str, str]
+    targets: npt.NDArray[np.float32] | None = None
+    weights: npt.NDArray[np.float32] | None = None
+    about: dict[str, str] = field(default_factory=dict)
+
+    def digest(self) -> str:
+        """Return a digest of the pictures and of what the student learns of them."""
+        return _digest(self.image_ids, self.student_targets())
+
+    @property
+    def ignored(self) -> BoolMatrix:
+        """Where the student is told nothing: weight 0."""
+        if self.weights is None:
+            return np.zeros_like(self.labels)
+        ignored: BoolMatrix = self.weights == 0
+        return ignored
+
+    @property
+    def single_tau(self) -> float | None:
+        """The score above which each class of each picture is positive; None if there is none."""
+        tau = self.rule.get("spml.rule.tau")
+        changed = {"spml.rule.calibrate", "spml.rule.annotator"} & self.rule.keys()
+        one = not changed and self.rule.get("spml.rule") != "top_k"
+        return float(tau) if one and tau is not None else None
+
+    def student_targets(self) -> npt.NDArray[np.float32]:
+        """Return what the student learns: (N_train, C) targets; with weights (N_train, C, 2).
+
+        The last axis of the latter is target and weight.
+        """
+        targets = (self.labels if self.targets is None else self.targets).astype(np.float32)
+        return targets if self.weights is None else np.stack([targets, self.weights], axis=-1)
+
+
+def write_index(path: Path, index: Index) -> None:
+    """Write index.parquet."""
+    val = index.splits == "val"
+    annotated = index.splits != "test"  # no annotator has seen the test pictures
+    columns = {
+        "image_id": pa.array(index.image_ids, pa.string()),
+        "path": pa.array(index.paths, pa.string()),
+        "split": pa.array(index.splits.tolist(), pa.string()),
+        "observed": to_lists(index.targets == 1, annotated),
+        "observed_negatives": to_lists(index.targets == -1, annotated),
+        "labels": to_lists(index.labels, val),
+        "size": pa.array(index.sizes, pa.int64(), mask=index.sizes < 0),
+        "sha256": pa.array(index.sha256, pa.string()),
+    }
+    parquet.write(path, "index", columns, index.classes, {"spml.val_labels": index.val_labels})
+
+
+def write_truth(path: Path, truth: Truth, classes: tuple[str, ...]) -> None:
+    """Write truth.parquet."""
+    columns = {
+        "image_id": pa.array(truth.image_ids, pa.string()),
+        "labels": to_lists(truth.labels),
+    }
+    # Nobody has a reason to correct the truth here and not at its source, so a change is damage.
+    about = truth.about | {"spml.digest": truth.digest()}
+    parquet.write(path, "truth", columns, classes, about)
+
+
+def write_images(
+    path: Path, image_ids: list[str], pictures: list[bytes], names: list[str] | None = None
+) -> None:
+    """Write images.parquet: the encoded pictures that have no file of their own.
+
+    `names` are those that their files would have, the image_ids where that is None.
+    """
+    image = pa.StructArray.from_arrays(
+        [pa.array(pictures, pa.binary()), pa.array(names or image_ids, pa.string())],
+        fields=[pa.field("bytes", pa.binary()), pa.field("path", pa.string())],
+    )
+    columns = {"image_id": pa.array(image_ids, pa.string()), "image": image}
+    parquet.write(path, "images", columns, ())
+
+
+def write_scores(path: Path, scores: Scores, classes: tuple[str, ...]) -> None:
+    """Write scores.parquet or val_scores.parquet."""
+    columns = {
+        "image_id": pa.array(scores.image_ids, pa.string()),
+        "probs": from_vectors(scores.probs),
+    }
+    parquet.write(path, "scores", columns, classes, scores.about)
+
+
+def write_pseudo_labels(path: Path, pseudo: PseudoLabels, classes: tuple[str, ...]) -> None:
+    """Write pseudo_labels.parquet.
+
+    The rule decides of columns beyond the first six: whoever reads plain labels needs no more.
+    """
+    labels = to_lists(pseudo.labels)
+    names = pa.array(classes, pa.string()).take(labels.values)
+    scores = pa.array(pseudo.probs[pseudo.labels], pa.float32())
+    columns = {
+        "image_id": pa.array(pseudo.image_ids, pa.string()),
+        "observed": to_lists(pseudo.observed),
+        "labels": labels,
+        "label_names": pa.ListArray.from_arrays(labels.offsets, names),
+        "scores": pa.ListArray.from_arrays(labels.offsets, scores),
+        "n_added": pa.array((pseudo.labels & ~pseudo.observed).sum(axis=1), pa.int64()),
+    }
+    if pseudo.targets is not None:
+        columns["targets"] = from_vectors(pseudo.targets)
+    if pseudo.weights is not None:
+        banded = pseudo.rule.get("spml.rule") == "band"
+        if banded:
+            columns["ignored"] = to_lists(pseudo.ignored)
+        if not banded or "spml.rule.weights" in pseudo.rule:
+            columns["weights"] = from_vectors(pseudo.weights)
+    parquet.write(path, "pseudo_labels", columns, classes, pseudo.rule | pseudo.about)
+
+
+def read_index(path: Path, needed: tuple[str, ...] = SPLITS) -> Index:
+    """Read index.parquet.
+
+    Args:
+        path: the file.
+        needed: the splits that should have pictures.
+
+    Raises:
+        InputError: the file is missing or damaged, is not an index, or has an unknown split or
+            one without pictures.
+    """
+    columns = {
+        "image_id": STRING, "path": STRING, "split": STRING, "observed": NUMBERS,
+        "observed_negatives": NUMBERS, "labels": NUMBERS, "size": pa.int64(), "sha256": STRING,
+    }  # fmt: skip
+    table, classes = parquet.read(path, "index", columns)
+    n_classes = len(classes)
+    val_labels = table.schema.metadata.get(b"spml.val_labels", b"").decode(errors="replace")
+    if val_labels not in get_args(ValLabels):
+        raise InputError(
+            f"{path}: metadata 'spml.val_labels' = {val_labels!r}: should be clean or observed; "
+            f"run the stage prepare again"
+        )
+    observed = to_matrix(path, table["observed"], n_classes)
+    negatives = to_matrix(path, table["observed_negatives"], n_classes)
+    return Index(
+        classes=classes,
+        image_ids=parquet.image_ids(path, table),
+        paths=table["path"].to_pylist(),
+        splits=_splits(path, table, needed),
+        targets=observed.astype(np.int8) - negatives.astype(np.int8),
+        labels=to_matrix(path, table["labels"], n_classes),
+        sizes=pc.fill_null(table["size"], -1).to_numpy(),
+        sha256=table["sha256"].to_pylist(),
+        val_labels=cast("ValLabels", val_labels),
+    )
+
+
+def _splits(path: Path, table: pa.Table, needed: tuple[str, ...]) -> npt.NDArray[np.str_]:
+    """Return the split of each picture of an index."""
+    splits = table["split"].to_pylist()
+    for row in (row for row, split in enumerate(splits) if split not in SPLITS):
+        raise InputError(
+            f"{path}: image_id {table['image_id'][row].as_py()!r}: split {splits[row]!r}: should "
+            f"be one of {', '.join(SPLITS)}"
+        )
+    for split in needed:
+        if split not in splits:
+            raise InputError(f"{path}: has no {split} pictures; should have at least one")
+    return np.array(splits, dtype=np.str_)
+
+
+def read_truth(path: Path, expected: tuple[str, ...] | None = None) -> Truth:
+    """Read truth.parquet.
+
+    Args:
+        path: the file.
+        expected: the classes that it should be about; None takes any. So in the others, too.
+
+    Raises:
+        InputError: the file is missing or damaged, is not a truth table, has other classes, or
+            was changed since it was written.
+    """
+    table, classes = parquet.read(path, "truth", {"image_id": STRING, "labels": NUMBERS})
+    parquet.check_same_classes(path, classes, expected)
+    image_ids = parquet.image_ids(path, table)
+    parquet.check_known(path, table, "labels")
+    labels = to_matrix(path, table["labels"], len(classes))
+    about = parquet.about(path, table)
+    written = about.pop("spml.digest", None)
+    truth = Truth(image_ids, labels, about)
+    if written not in (None, truth.digest()):
+        raise InputError(
+            f"{path}: its image_ids or labels are not those that prepare wrote; run it again"
+        )
+    return truth
+
+
+def read_images(path: Path, image_ids: list[str]) -> list[bytes]:
+    """Read the encoded pictures of some image_ids from images.parquet, in their order.
+
+    Raises:
+        InputError: the file or one of the pictures is missing.
+    """
+    table, _ = parquet.read(path, "images", {"image_id": STRING, "image": IMAGE})
+    row_of = {name: row for row, name in enumerate(parquet.image_ids(path, table))}
+    absent = [name for name in image_ids if name not in row_of]
+    if absent:
+        raise InputError(f"{path}: has no picture {absent[0]!r}; run prepare again")
+    rows = pa.array([row_of[name] for name in image_ids], pa.int64())
+    encoded: list[bytes] = pc.struct_field(table["image"].take(rows), "bytes").to_pylist()
+    return encoded
+
+
+def read_scores(path: Path, expected: tuple[str, ...] | None = None) -> Scores:
+    """Read scores.parquet or val_scores.parquet.
+
+    Raises:
+        InputError: the file is missing, is not a table of scores, has other classes, or a score
+            that is no probability.
+    """
+    table, classes = parquet.read(path, "scores", {"image_id": STRING, "probs": FLOATS})
+    parquet.check_same_classes(path, classes, expected)
+    image_ids = parquet.image_ids(path, table)
+    probs = _probabilities(path, table, "probs", classes)
+    return Scores(image_ids, probs, parquet.about(path, table))
+
+
+def _probabilities(path: Path, table: pa.Table, name: str, classes: tuple[str, ...]) -> Probs:
+    probs = to_vectors(path, table, name, classes)
+    right = (probs >= 0) & (probs <= 1)  # False for NaN, too
+    check_values(path, table, classes, probs, right, "a probability, from 0 to 1")
+    return probs
+
+
+def read_pseudo_labels(path: Path, expected: tuple[str, ...] | None = None) -> PseudoLabels:
+    """Read pseudo_labels.parquet.
+
+    Raises:
+        InputError: the file is missing, is not a table of pseudo-labels, or has other classes,
+            or targets or weights that can be none.
+    """
+    columns = {"image_id": STRING, "observed": NUMBERS, "labels": NUMBERS, "scores": FLOATS}
+    optional = {"ignored": NUMBERS, "targets": FLOATS, "weights": FLOATS}
+    table, classes = parquet.read(path, "pseudo_labels", columns, optional)
+    parquet.check_same_classes(path, classes, expected)
+    image_ids = parquet.image_ids(path, table)
+    parquet.check_known(path, table, "observed")
+    parquet.check_known(path, table, "labels")
+    labels = to_matrix(path, table["labels"], len(classes))
+    scores = pc.list_flatten(table["scores"]).to_numpy()
+    if len(scores) != labels.sum():
+        raise InputError(
+            f"{path}: has {len(scores)} scores for {labels.sum()} different labels; should have "
+            f"one for each"
+        )
+    lengths = [pc.fill_null(pc.list_value_length(table[name]), 0) for name in ("labels", "scores")]
+    for row in np.flatnonzero(lengths[0].to_numpy() != lengths[1].to_numpy()):
+        raise InputError(
+            f"{path}: image_id {image_ids[row]!r}: has {lengths[1][row]} scores for "
+            f"{lengths[0][row]} labels; should have one for each"
+        )
+    probs = np.full(labels.shape, np.nan, dtype=np.float32)
+    # The labels of a file that was corrected by hand need not ascend.
+    rows = np.repeat(np.arange(len(labels)), lengths[0].to_numpy())
+    probs[rows, pc.list_flatten(table["labels"]).to_numpy()] = scores
+    targets = None
+    if "targets" in table.column_names:
+        targets = _probabilities(path, table, "targets", classes)
+    about = parquet.about(path, table)
+    rule = {key: value for key, value in about.items() if key.startswith("spml.rule")}
+    return PseudoLabels(
+        image_ids=image_ids,
+        observed=to_matrix(path, table["observed"], len(classes)),
+        labels=labels,
+        probs=probs,
+        rule=rule,
+        targets=targets,
+        weights=_weights(path, table, classes),
+        about={key: value for key, value in about.items() if key not in rule},
+    )
+
+
+def _weights(
+    path: Path, table: pa.Table, classes: tuple[str, ...]
+) -> npt.NDArray[np.float32] | None:
+    """Return the weights that the columns of pseudo_labels.parquet give; None: all 1."""
+    weights = None
+    if "weights" in table.column_names:
+        weights = to_vectors(path, table, "weights", classes)
+        right = (weights >= 0) & np.isfinite(weights)
+        check_values(path, table, classes, weights, right, "a weight, 0 or more")
+    if "ignored" in table.column_names:
+        told = ~to_matrix(path, table["ignored"], len(classes))
+        weights = told.astype(np.float32) if weights is None else np.where(told, weights, 0)
+    return weights
+
+
+def check_same_images(path: Path, found: list[str], expected: list[str]) -> None:
+    """Check that a table is about exactly the expected pictures, in their order.
+
+    Raises:
+        InputError: it is not.
+    """
+    if found != expected:
+        raise InputError(
+            f"{path}: its {len(found)} image_ids are not the {len(expected)} of the index; "
+            f"it was made for other data: run `dvc repro`"
+        )
+
+
+# --- what was made from what -----------------------------------------------------------
+
+
+def made_from(**digests: str) -> dict[str, str]:
+    """Return the metadata that say what a file was made from, by its name: index="...".
+
+    A digest is of the content, not of the file: what another program has written anew without
+    a change is the same.
+    """
+    return {f"spml.made_from.{name}": digest for name, digest in digests.items()}
+
+
+def check_made_from(path: Path, about: Mapping[str, str], **digests: str) -> None:
+    """Check that a file was made from what is there now, as far as it says from what.
+
+    Args:
+        path: the file.
+        about: what its metadata say.
+        digests: of what is there now, by name, as for `made_from`.
+
+    Raises:
+        InputError: it was made from something else.
+    """
+    for key, digest in made_from(**digests).items():
+        if about.get(key, digest) != digest:
+            what = key.rpartition(".")[2].replace("_", " ")
+            raise InputError(
+                f"{path}: was made with another {what} than the one there is now: run `dvc repro`"
+            )
+
+
+def _digest(*parts: object) -> str:
+    """Return a digest of arrays, and of lists that JSON can hold."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(f"{part.dtype.str} {part.shape}\n".encode())
+            digest.update(np.ascontiguousarray(part).data)
+        else:
+            digest.update(json.dumps(part).encode() + b"\n")
+    return digest.hexdigest()

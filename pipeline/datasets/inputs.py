@@ -1,0 +1,96 @@
+"""What comes from outside the project, told by its content: annotations, images, weights.
+
+DVC watches files of the project. What lies elsewhere is looked at before each run and described in
+small files of the project, on which the stages depend: another table, another image or another
+weights file under the same name is another description.
+"""
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from pipeline.core import files, hashes, identity, kept, places
+from pipeline.core.errors import InputError
+from pipeline.datasets.prepare import PrepareParams, read_source, root_of_source
+
+Description = dict[str, Any]
+
+
+def of_data(params: PrepareParams) -> Description:
+    """Describe the annotations that `prepare` reads, and the images that they name.
+
+    Returns:
+        The source and, where it is not embedded: `annotations`, the SHA-256 of each file, by its
+        path below the data root; `images`, how many there are, how many of them are missing,
+        and the SHA-256 of all paths and contents.
+
+    Raises:
+        InputError: the source is not as it should be.
+    """
+    if params.source == "digits":
+        return {"source": params.source}
+    root = root_of_source(params)
+    annotations, paths = _read(params, root)
+    described: Description = {"source": params.source, "annotations": annotations}
+    if paths:
+        contents = hashes.of([os.path.join(root, path) for path in paths])  # noqa: PTH118
+        described["images"] = {
+            "count": len(paths),
+            "missing": contents.count(None),
+            "sha256": identity.name_of(paths, contents),
+        }
+    return described
+
+
+def of_weights(weights: str | None, section: str) -> Description:
+    """Describe the weights that a training starts from, as `model.weights` names them.
+
+    Args:
+        weights: a file, a name of torchvision's (which says what they are), or None.
+        section: where that stands in params.yaml, for messages.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    path = places.weights_file(weights, section)
+    if path is None:
+        return {"weights": weights}
+    (sha256,) = hashes.of([path])
+    if sha256 is None:
+        raise InputError(f"{path}: no such file ({section}.weights)")
+    return {"weights": weights, "sha256": sha256}
+
+
+def write(path: Path, described: Description) -> None:
+    """Write a description for people and for DVC."""
+    with files.replacing(path) as temporary:
+        temporary.write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _read(params: PrepareParams, root: Path) -> tuple[dict[str, str | None], list[str]]:
+    """Return the annotation files with their hashes, and the paths of the images.
+
+    Reading a source can take minutes. What came of it is kept, and holds as long as the files
+    that were read have the same content.
+    """
+    key = identity.name_of(str(root), params.in_use(), identity.code("pipeline.datasets.prepare"))
+    path = places.cache_folder() / "sources" / f"{key}.json"
+    with contextlib.suppress(FileNotFoundError, kept.DamagedError):
+        told: Description = json.loads(kept.read(path, path.name))
+        if _hashed(root, told["annotations"]) == told["annotations"]:
+            return told["annotations"], told["images"]
+    rows = read_source(params)
+    names = sorted(_relative(path, root) for path in rows.files)
+    told = {"annotations": _hashed(root, names), "images": rows.paths or []}
+    kept.write(path, json.dumps(told).encode())
+    return told["annotations"], told["images"]
+
+
+def _hashed(root: Path, names: Any) -> dict[str, str | None]:
+    return dict(zip(names, hashes.of([root / name for name in names]), strict=True))
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)

@@ -1,0 +1,208 @@
+"""What the annotator saw: the split off train, and the observed labels.
+
+The split and the uniform draw follow the papers' public protocol bit for bit, which is why they
+use the legacy `RandomState` and draw more than they keep. The other draws use it because its
+stream is frozen: a seed means the same labels under every NumPy.
+"""
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+
+from pipeline.core.arrays import BoolMatrix, RowNumbers, Targets
+from pipeline.core.errors import InputError, some
+from pipeline.core.params import Params
+
+BIASED = ("size", "location", "class_weights")
+
+
+def _count(value: Any) -> Any:
+    if value == "all" or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return value
+    raise ValueError("should be a number >= 0, or all")
+
+
+Count = Annotated[int | Literal["all"], BeforeValidator(_count)]
+
+
+class ObserveParams(Params):
+    """`prepare.observe`: which labels of each picture the annotator confirmed.
+
+    Attributes:
+        process: how they were chosen. "uniform" draws `num_pos` positives and `num_neg`
+            negatives of each picture, all alike; "fraction" keeps a share of all labels;
+            "size", "location" and "class_weights" draw one positive of each picture, some
+            classes more often than others; "given" draws nothing, the source tells.
+        num_pos: of "uniform"; the papers' setting is one positive and no negative. Two
+            oracles are observations, too: "all" and "all" is full supervision; one positive
+            and "all" negatives is IUN.
+        num_neg: of "uniform".
+        seed: of the draw; None: `prepare.seed`, as of the rest. Another value draws other labels
+            of the same pictures in the same splits.
+        fraction: of "fraction".
+        class_weights: of "class_weights", a weight per class.
+    """
+
+    process: Literal["uniform", "fraction", "size", "location", "class_weights", "given"]
+    num_pos: Count
+    num_neg: Count
+    seed: int | None = Field(ge=0, lt=2**32)
+    fraction: float | None = Field(gt=0, le=1)
+    class_weights: dict[str, Annotated[float, Field(ge=0)]] | None
+
+    @field_validator("num_pos", "num_neg")
+    @classmethod
+    def _one_positive_where_biased(cls, count: int | str, info: ValidationInfo) -> int | str:
+        process = info.data.get("process")
+        drawn = 1 if info.field_name == "num_pos" else 0
+        if process in BIASED and count != drawn:
+            raise ValueError(
+                f"should be {drawn}, since process is {process}, which draws one positive of "
+                f"each picture and no negative"
+            )
+        return count
+
+    @field_validator("fraction", "class_weights")
+    @classmethod
+    def _there_for_its_process_alone(cls, value: object, info: ValidationInfo) -> object:
+        process = info.data.get("process")
+        if process == info.field_name and value is None:
+            what = "a number > 0 and <= 1" if process == "fraction" else "a weight per class"
+            raise ValueError(f"should be {what}, since process is {process}")
+        if process not in (None, info.field_name) and value is not None:
+            raise ValueError(f"should be null, since process is {process}")
+        return value
+
+
+def observe(
+    truth: BoolMatrix,
+    params: ObserveParams,
+    seed: int,
+    weights: npt.NDArray[np.floating[Any]] | None = None,
+) -> Targets:
+    """Draw the observed labels of an official part.
+
+    Args:
+        truth: (N, C) the complete labels, pictures in the source's order.
+        params: which to keep; any process but "given".
+        seed: 1200 in the papers.
+        weights: (N, C) for the processes "size", "location" and "class_weights": how likely
+            each class of a picture is to be the one that is named.
+
+    Returns:
+        (N, C) int8: 1 observed positive, -1 observed negative, 0 unknown. A picture without
+        any positive has no observed positive.
+    """
+    if params.process in BIASED:
+        assert weights is not None
+        return one_positive(truth, weights, seed)
+    if params.process == "fraction":
+        assert params.fraction is not None
+        return share_of_all(truth, params.fraction, seed)
+    assert params.process == "uniform"
+    return uniform(truth, params, seed)
+
+
+def uniform(truth: BoolMatrix, params: ObserveParams, seed: int) -> Targets:
+    """Draw as many positives and negatives of each picture as wanted, all alike.
+
+    Per picture, in order, its positives are shuffled and the first `num_pos` kept, then the
+    same with its negatives. The negatives are shuffled even where none is kept: that moves
+    the generator on, and without it every later picture would show another label.
+
+    Source: Cole et al. 2021, public code.
+    """
+    rng = np.random.RandomState(seed)
+    targets = np.zeros(truth.shape, dtype=np.int8)
+    keep_pos = None if params.num_pos == "all" else params.num_pos
+    keep_neg = None if params.num_neg == "all" else params.num_neg
+    for row, labels in enumerate(truth):
+        positives = np.flatnonzero(labels)
+        rng.shuffle(positives)
+        targets[row, positives[:keep_pos]] = 1
+        negatives = np.flatnonzero(~labels)
+        rng.shuffle(negatives)
+        targets[row, negatives[:keep_neg]] = -1
+    return targets
+
+
+def share_of_all(truth: BoolMatrix, fraction: float, seed: int) -> Targets:
+    """Keep exactly round(fraction * N * C) of all labels, positive or negative, all alike.
+
+    One permutation of the N * C entries, its first ones kept: with one seed, what is kept at
+    20 % is kept at 50 %, too. A picture may keep all of its labels, or none.
+
+    Source: the setting (20, 50, 80 % of all labels) is that of Zhou et al. 2022 (poster); its exact
+    draw is not established, this one is ours.
+    """
+    order = np.random.RandomState(seed).permutation(truth.size)
+    kept = order[: round(fraction * truth.size)]
+    targets = np.zeros(truth.size, dtype=np.int8)
+    targets[kept] = np.where(truth.ravel()[kept], 1, -1)
+    return targets.reshape(truth.shape)
+
+
+def one_positive(truth: BoolMatrix, weights: npt.NDArray[np.floating[Any]], seed: int) -> Targets:
+    """Draw one positive of each picture, with probability in proportion to its weight.
+
+    Where all positives of a picture have weight 0, they are alike. One random number is drawn
+    per picture, whatever it shows, so that no picture changes what is observed of another.
+
+    Args:
+        truth: (N, C) the complete labels.
+        weights: (N, C) >= 0; those of absent classes do not count.
+        seed: of the draw.
+
+    Source: Arroyo 2023, label bias, for the distribution; its draw is another, so that the
+    labels are not those of its public code, but as likely.
+    """
+    number = np.random.RandomState(seed).random_sample(len(truth))
+    weighed = np.where(truth, weights, 0.0)
+    # Divided by the largest before they are summed, weights of any magnitude have a sum.
+    largest = weighed.max(axis=1, keepdims=True)
+    weighed = np.divide(weighed, largest, out=truth.astype(np.float64), where=largest > 0)
+    shown = np.flatnonzero(truth.any(axis=1))
+    below = weighed[shown].cumsum(axis=1)
+    # Divided by the sum, the last is exactly 1, so that the number, below 1, always finds the
+    # first class at which the running sum exceeds it; its weight is above 0, as the sum rises.
+    below /= below[:, -1:]
+    column = (below <= number[shown, None]).sum(axis=1)
+    targets = np.zeros(truth.shape, dtype=np.int8)
+    targets[shown, column] = 1
+    return targets
+
+
+def weights_of_classes(
+    class_weights: dict[str, float], classes: tuple[str, ...]
+) -> npt.NDArray[np.float64]:
+    """Return the weights of `prepare.observe.class_weights` in the order of the classes, (C,).
+
+    Raises:
+        InputError: a class has no weight, or a weight no class.
+    """
+    strange = [name for name in class_weights if name not in classes]
+    if strange:
+        raise InputError(
+            f"prepare.observe.class_weights.{strange[0]}: is no class; the classes are "
+            f"{some(list(classes), 20)}"
+        )
+    absent = [name for name in classes if name not in class_weights]
+    if absent:
+        raise InputError(
+            f"prepare.observe.class_weights: {len(absent)} of the {len(classes)} classes have no "
+            f"weight: {some(absent)}; should name every class"
+        )
+    return np.array([class_weights[name] for name in classes], dtype=np.float64)
+
+
+def split_off_val(n: int, fraction: float, seed: int) -> tuple[RowNumbers, RowNumbers]:
+    """Divide n pictures into train and val, each ascending.
+
+    Source: Cole et al. 2021, public code: the last round(fraction * n) of a permutation,
+    fraction .2 and seed 1200 in the papers.
+    """
+    order = np.random.RandomState(seed).permutation(n)
+    n_train = n - round(fraction * n)
+    return np.sort(order[:n_train]), np.sort(order[n_train:])

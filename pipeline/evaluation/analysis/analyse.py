@@ -1,0 +1,141 @@
+"""All that the figures need of a run and two models, as far as its truth is known."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.artifacts.tables import Index, PseudoLabels
+from pipeline.core.arrays import BoolMatrix
+from pipeline.evaluation.analysis.landscape import Landscape
+from pipeline.evaluation.analysis.scored import Scored
+from pipeline.evaluation.analysis.scores import (
+    Densities,
+    Gains,
+    ScoreBins,
+    Split,
+    Wasserstein,
+    densities,
+    gains,
+    score_bins,
+    wasserstein,
+)
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What the figures show; None for a figure that is left out.
+
+    Attributes:
+        models: the names of the first and the second model.
+        classes: the C class names.
+        split: whose entries the first three figures are about.
+        wasserstein: the distances between scores of present and absent entries.
+        densities: the scores of one class.
+        reliability: the entries of either model by score.
+        missed_positives: the unobserved train entries that are labelled negative, by score.
+        ap_gain: what the second model gains.
+        landscape: the loss around both.
+        notes: what is left out and why, a sentence each.
+    """
+
+    models: tuple[str, str]
+    classes: tuple[str, ...]
+    split: Split
+    wasserstein: Wasserstein | None
+    densities: Densities | None
+    reliability: tuple[ScoreBins, ScoreBins] | None
+    missed_positives: tuple[ScoreBins, ScoreBins] | None
+    ap_gain: Gains | None
+    landscape: Landscape | None
+    notes: tuple[str, ...]
+
+
+def analyse(
+    index: Index,
+    train_truth: BoolMatrix,
+    train_known: npt.NDArray[np.bool_],
+    test_truth: BoolMatrix,
+    pseudo: PseudoLabels,
+    models: tuple[Scored, Scored],
+    split: Split = "train",
+    column: int | None = None,
+    landscape: Landscape | None = None,
+) -> Analysis:
+    """Compare two models on what is known to be present and absent.
+
+    Of the train pictures only entries count that the annotator did not see and whose truth is
+    known; of the test pictures all.
+
+    Args:
+        index: the index.
+        train_truth: (N_train, C) complete labels, of the pictures where these are known.
+        train_known: (N_train,) whether they are.
+        test_truth: (N_test, C) complete labels.
+        pseudo: the pseudo-labels of the train pictures.
+        models: the scores of the first and of the second.
+        split: whose entries wasserstein, densities and reliability are about.
+        column: the number of the class whose scores are shown; None: where the models differ most.
+        landscape: the loss around both; None: not computed.
+    """
+    first, second = models
+    unobserved = (index.targets[index.rows("train")] == 0) & train_known[:, None]
+    truth, judged = (train_truth, unobserved) if split == "train" else (test_truth, None)
+    probs = [scored.train if split == "train" else scored.test for scored in (first, second)]
+    notes = _notes(train_known, unobserved, split)
+
+    apart, shown, bins = None, None, None
+    judged = np.ones_like(truth) if judged is None else judged
+    if judged.any() and probs[0] is not None and probs[1] is not None:
+        apart = wasserstein(truth, judged, probs[0], probs[1])
+        column = apart.differs_most if column is None else column
+        if column is not None:
+            shown = densities(truth, judged, probs[0], probs[1], column)
+        bins = (score_bins(truth, judged, probs[0]), score_bins(truth, judged, probs[1]))
+        if not len(apart.compared):
+            apart = None
+            notes.append("No class has both present and absent entries: no distance of scores.")
+
+    missed, negative = None, unobserved & ~pseudo.labels
+    if negative.any() and first.train is not None and second.train is not None:
+        missed = (
+            score_bins(train_truth, negative, first.train),
+            score_bins(train_truth, negative, second.train),
+        )
+    elif unobserved.any():
+        notes.append("The pseudo-labels leave no entry negative: no positive can be missed.")
+
+    gain = None
+    if train_known.any():
+        gain = gains(train_truth[train_known], test_truth, first.test, second.test)
+        if not len(gain.compared):
+            gain = None
+            notes.append("No class has both train and test positives: no gain by class.")
+    return Analysis(
+        (first.name, second.name), index.classes, split, apart, shown, bins, missed, gain,
+        landscape, tuple(notes),
+    )  # fmt: skip
+
+
+def _notes(known: npt.NDArray[np.bool_], unobserved: BoolMatrix, split: Split) -> list[str]:
+    """Say in words what cannot be known of the train pictures."""
+    notes = []
+    scores = "the figures of scores and of missed positives"
+    if split == "test":
+        scores = "the figure of missed positives"
+    if not known.any():
+        return [
+            f"The truth of the training pictures is unknown: {scores} and the gain by frequency "
+            f"are left out."
+        ]
+    if not known.all():
+        notes.append(
+            f"The truth of {(~known).sum():,} of the {len(known):,} training pictures is "
+            f"unknown: what is said of training pictures is of the other {known.sum():,}."
+        )
+    if not unobserved.any():
+        notes.append(
+            f"The annotator saw every label of the training pictures whose truth is known: "
+            f"{scores} are left out."
+        )
+    return notes

@@ -1,0 +1,172 @@
+"""The loss around a model: on a plane through its weights, along two random directions.
+
+Source: Li et al. 2018, Visualizing the Loss Landscape of Neural Nets, section 4. A direction is
+Gaussian, each of its filters scaled to the norm of the model's filter ("filter-wise
+normalisation"), so that a step of 1 changes models of large and of small weights alike.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.functional import binary_cross_entropy_with_logits
+from tqdm.auto import tqdm
+
+from pipeline.artifacts.tables import Index
+from pipeline.core.arrays import BoolMatrix, Pictures
+from pipeline.images import decode_cache
+from pipeline.inference.score import to_device, to_float
+from pipeline.models.classifier import Classifier
+
+Floats = npt.NDArray[np.float64]
+# Pictures at a time, at most: on a CPU small pictures are done nearly twice as fast as by 256.
+AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """The loss of two models on a grid around each of them.
+
+    Attributes:
+        steps: (G,) along either direction, ascending, the middle one 0.
+        losses: (2, G, G) binary cross-entropy by model, step along the first direction and step
+            along the second; infinite where the network overflows.
+        n_pictures: how many test pictures it is the mean over.
+    """
+
+    steps: Floats
+    losses: Floats
+    n_pictures: int
+
+    @property
+    def centres(self) -> Floats:
+        """Return the losses of the two models themselves, (2,)."""
+        middle = len(self.steps) // 2
+        centres: Floats = self.losses[:, middle, middle]
+        return centres
+
+    @property
+    def means(self) -> Floats:
+        """Return the mean losses over the grid, (2,)."""
+        means: Floats = self.losses.mean(axis=(1, 2))
+        return means
+
+
+def grid_steps(size: int) -> Floats:
+    """Return `size` even steps from -1 to 1, an odd number, so that 0 is among them."""
+    half = size // 2
+    return np.arange(-half, half + 1) / half
+
+
+def direction(model: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
+    """Draw a filter-normalised random direction.
+
+    Models of one architecture are given the same Gaussian numbers by equal generators, and the
+    same on every device.
+
+    Args:
+        model: where from.
+        generator: of the CPU.
+
+    Returns:
+        A step of length 1 for each weight by name, of its shape, on its device. One-dimensional
+        weights, biases and those of norms, are left out: they stay as they are.
+    """
+    moves = {}
+    for name, weight in model.named_parameters():
+        if weight.ndim < 2:
+            continue
+        noise = torch.randn(weight.shape, generator=generator).to(weight.device)
+        lengths = weight.detach().flatten(1).norm(dim=1) / noise.flatten(1).norm(dim=1)
+        moves[name] = noise * lengths.view(-1, *[1] * (weight.ndim - 1))
+    return moves
+
+
+def landscape(
+    fabric: Fabric,
+    index: Index,
+    test_truth: BoolMatrix,
+    models: dict[str, Classifier],
+    embedded: Path,
+    n_pictures: int,
+    size: int,
+    seed: int,
+    batch_size: int,
+) -> Landscape:
+    """Compute the loss around two models on some of the test pictures.
+
+    Args:
+        fabric: what `choose_device` returned.
+        index: the index.
+        test_truth: (N_test, C) complete labels.
+        models: the two by name, on the device.
+        embedded: images.parquet, for pictures that have no file.
+        n_pictures: how many at most; evenly spaced, so always the same.
+        size: points of the grid along either direction, an odd number.
+        seed: of the directions.
+        batch_size: pictures at a time, 64 of them at most.
+    """
+    shown = np.linspace(0, len(test_truth) - 1, min(n_pictures, len(test_truth))).astype(np.int64)
+    steps, losses = grid_steps(size), []
+    for name, model in models.items():
+        pictures = decode_cache.load(index, index.rows("test"), model.spec.input_size, embedded)
+        of = (pictures[shown], test_truth[shown], steps, seed, batch_size, f"loss around {name}")
+        losses.append(losses_around(fabric, model, *of))
+    return Landscape(steps, np.array(losses), len(shown))
+
+
+@torch.inference_mode()
+def losses_around(
+    fabric: Fabric,
+    model: nn.Module,
+    pictures: Pictures,
+    labels: BoolMatrix,
+    steps: Floats,
+    seed: int,
+    batch_size: int,
+    what: str,
+) -> Floats:
+    """Return the loss at each point of the plane, (G, G) float64; the model stays as it is.
+
+    The loss is the binary cross-entropy, mean over pictures and classes, in evaluation mode:
+    batch norm keeps the statistics of the model itself. With several processes each computes all.
+
+    Args:
+        fabric: what `choose_device` returned.
+        model: on the device, not wrapped by fabric; left in evaluation mode.
+        pictures: (N, H, W, 3) uint8, H and W as the model takes them.
+        labels: (N, C) complete labels.
+        steps: (G,) along either direction.
+        seed: of the directions.
+        batch_size: pictures at a time, 64 of them at most.
+        what: for the progress bar.
+    """
+    model.eval()
+    generator = torch.Generator().manual_seed(seed)
+    first, second = direction(model, generator), direction(model, generator)
+    weights = dict(model.named_parameters())
+    targets = torch.from_numpy(labels.astype(np.float32)).to(fabric.device)
+    rows, batch_size = np.arange(len(pictures)), min(batch_size, AT_ONCE)
+    losses = np.zeros((len(steps), len(steps)))
+    points = list(product(enumerate(steps.tolist()), repeat=2))
+    for (i, along), (j, across) in tqdm(points, what, disable=None, leave=False):
+        moved = {
+            name: weights[name] + along * first[name] + across * second[name] for name in first
+        }
+        total = 0.0
+        for at in range(0, len(rows), batch_size):
+            batch = to_float(to_device(pictures, rows[at : at + batch_size], fabric))
+            logits = functional_call(model, moved, (batch,)).float()
+            # NaN is what infinities that were added up leave behind.
+            loss = binary_cross_entropy_with_logits(
+                logits, targets[at : at + batch_size], reduction="sum"
+            ).nan_to_num(nan=torch.inf, posinf=torch.inf)
+            total += float(loss)
+        losses[i, j] = total / labels.size
+    return losses

@@ -1,0 +1,168 @@
+"""What is reported in the end: test mAP of both models, and how right the pseudo-labels are.
+
+Real data may have no truth of its training pictures; then what would need it is left out.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.artifacts.tables import Index, PseudoLabels
+from pipeline.core.arrays import BoolMatrix, Probs
+from pipeline.evaluation.metrics import (
+    average_precisions,
+    mean_over_classes,
+    pseudo_label_quality,
+    ratio,
+)
+
+Metrics = dict[str, float | int | None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The numbers of a run.
+
+    Attributes:
+        metrics: flat; mAP in percent, precision and recall as shares.
+        teacher_aps: (C,) test AP in percent, NaN for a class without positives.
+        student_aps: (C,) the same.
+        per_class: the columns of the per-class table.
+        note: what cannot be known, in a sentence; empty where everything is.
+    """
+
+    metrics: Metrics
+    teacher_aps: npt.NDArray[np.float64]
+    student_aps: npt.NDArray[np.float64]
+    per_class: dict[str, list[object]]
+    note: str = ""
+
+
+def evaluate(
+    index: Index,
+    train_truth: BoolMatrix,
+    train_known: npt.NDArray[np.bool_],
+    test_truth: BoolMatrix,
+    teacher_probs: Probs,
+    student_probs: Probs,
+    pseudo: PseudoLabels,
+    val_map: dict[str, float],
+) -> Evaluation:
+    """Compare the models on the test pictures, and the pseudo-labels with the hidden truth.
+
+    Args:
+        index: the index.
+        train_truth: (N_train, C) complete labels, of the pictures where these are known.
+        train_known: (N_train,) whether they are. The pseudo-labels are judged on these
+            pictures; where there are none, the metrics that need them are absent.
+        test_truth: (N_test, C) complete labels.
+        teacher_probs: (N_test, C) the teacher's scores of the test pictures.
+        student_probs: (N_test, C) the student's.
+        pseudo: the pseudo-labels of the train pictures.
+        val_map: the val mAP of the best epoch, in percent, of "teacher" and "student".
+    """
+    aps = {
+        "teacher": average_precisions(test_truth, teacher_probs),
+        "student": average_precisions(test_truth, student_probs),
+    }
+    targets = index.targets[index.rows("train")]
+    seen = train_known
+    quality = pseudo_label_quality(pseudo.labels[seen], targets[seen], train_truth[seen])
+    total = {name: int(counts.sum()) for name, counts in quality.items()}
+    metrics: Metrics = {}
+    for name, of_classes in aps.items():
+        metrics[f"{name}.mAP"] = round(mean_over_classes(of_classes), 4)
+        metrics[f"{name}.val_mAP"] = round(val_map[name], 4)
+    metrics["classes_evaluated"] = int(test_truth.any(axis=0).sum())
+    if seen.any():
+        metrics["pseudo_labels.precision"] = _rounded(ratio(total["right"], total["added"]))
+        metrics["pseudo_labels.recall"] = _rounded(ratio(total["right"], total["hidden"]))
+    metrics["pseudo_labels.positives_per_image"] = _per_image(pseudo.labels)
+    if pseudo.ignored.any():
+        metrics["pseudo_labels.ignored_share"] = round(float(pseudo.ignored.mean()), 4)
+    if seen.any():
+        metrics["truth.positives_per_image"] = _per_image(train_truth[seen])
+    per_class: dict[str, list[object]] = {
+        "class": list(index.classes),
+        "test_positives": test_truth.sum(axis=0).tolist(),
+        "teacher_AP": [_rounded(ap) for ap in aps["teacher"].tolist()],
+        "student_AP": [_rounded(ap) for ap in aps["student"].tolist()],
+        "observed": (targets == 1).sum(axis=0).tolist(),
+        "added": (pseudo.labels & (targets == 0)).sum(axis=0).tolist(),
+    }
+    if seen.any():
+        right, added, hidden = quality["right"], quality["added"], quality["hidden"]
+        per_class["precision"] = [_rounded(ratio(*counts)) for counts in _pairs(right, added)]
+        per_class["recall"] = [_rounded(ratio(*counts)) for counts in _pairs(right, hidden)]
+    return Evaluation(metrics, aps["teacher"], aps["student"], per_class, _note(seen))
+
+
+def by_generation(
+    index: Index,
+    train_truth: BoolMatrix,
+    train_known: npt.NDArray[np.bool_],
+    test_truth: BoolMatrix,
+    learned: list[PseudoLabels],
+    probs: list[Probs],
+    val_map: list[float],
+) -> dict[str, list[object]]:
+    """Return, as the columns of a table, what each generation learned from and how good it is.
+
+    Args:
+        index: the index.
+        train_truth: as of `evaluate`.
+        train_known: as of `evaluate`.
+        test_truth: as of `evaluate`.
+        learned: the labels that each student learned from, the first one's first.
+        probs: (N_test, C) the scores of each.
+        val_map: of the best epoch of each, in percent.
+    """
+    targets = index.targets[index.rows("train")][train_known]
+    table: dict[str, list[object]] = {
+        "generation": list(range(1, len(learned) + 1)),
+        "positives_per_image": [_per_image(pseudo.labels) for pseudo in learned],
+        "val_mAP": [round(value, 4) for value in val_map],
+        "mAP": [
+            round(mean_over_classes(average_precisions(test_truth, of_one)), 4) for of_one in probs
+        ],
+    }
+    if train_known.any():
+        total = [
+            pseudo_label_quality(pseudo.labels[train_known], targets, train_truth[train_known])
+            for pseudo in learned
+        ]
+        for name, whole in (("precision", "added"), ("recall", "hidden")):
+            table[name] = [
+                _rounded(ratio(int(of_one["right"].sum()), int(of_one[whole].sum())))
+                for of_one in total
+            ]
+    return table
+
+
+def _note(known: npt.NDArray[np.bool_]) -> str:
+    """Say in words that the truth of some or all training pictures is unknown."""
+    if known.all():
+        return ""
+    if not known.any():
+        return (
+            "The truth of the training pictures is unknown: how right the pseudo-labels are, "
+            "their precision and recall, cannot be told."
+        )
+    return (
+        f"The truth of {(~known).sum():,} of the {len(known):,} training pictures is unknown: "
+        f"precision, recall and truth.positives_per_image are of the other {known.sum():,}."
+    )
+
+
+def _per_image(labels: BoolMatrix) -> float:
+    return round(float(labels.sum(axis=1).mean()), 4)
+
+
+def _pairs(parts: npt.NDArray[np.int64], wholes: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
+    return list(zip(parts.tolist(), wholes.tolist(), strict=True))
+
+
+def _rounded(value: float | None) -> float | None:
+    """Round for reading; None where there is nothing to report."""
+    return None if value is None or np.isnan(value) else round(value, 4)

@@ -1,0 +1,65 @@
+"""The field's metric, mean average precision, and the quality of pseudo-labels. No torch."""
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import average_precision_score
+
+from pipeline.core.arrays import BoolMatrix, Probs, Targets
+
+
+def average_precisions(truth: BoolMatrix, probs: Probs) -> npt.NDArray[np.float64]:
+    """Return the average precision of each class in percent, (C,); NaN without positives.
+
+    Args:
+        truth: (N, C) complete labels.
+        probs: (N, C) scores; only their order counts.
+
+    Source: scikit-learn's average_precision_score, as in the public code of the papers.
+    """
+    aps = np.full(truth.shape[1], np.nan)
+    for column in np.flatnonzero(truth.any(axis=0)):
+        aps[column] = 100 * average_precision_score(truth[:, column], probs[:, column])
+    return aps
+
+
+def mean_average_precision(truth: BoolMatrix, probs: Probs) -> float:
+    """Return the mAP in percent; a class without any positive counts 0."""
+    return mean_over_classes(average_precisions(truth, probs))
+
+
+def mean_over_classes(aps: npt.NDArray[np.float64]) -> float:
+    """Return the mean of average precisions, (C,); a class without any, NaN, counts 0.
+
+    Source: Cole et al. 2021, public code, for that last rule, too.
+    """
+    return float(np.nan_to_num(aps).mean())
+
+
+def pseudo_label_quality(
+    labels: BoolMatrix, targets: Targets, truth: BoolMatrix
+) -> dict[str, npt.NDArray[np.int64]]:
+    """Count, per class, what the labels add to what the annotator saw.
+
+    Args:
+        labels: (N, C) the positives that the student sees. Entries that it is told nothing
+            about are no positives: a true positive among them counts as not found.
+        targets: (N, C) what the annotator saw; only unobserved entries (0) are judged.
+        truth: (N, C) complete labels.
+
+    Returns:
+        (C,) counts: "added" positives, "right" ones among them, "hidden" true positives that
+        the annotator did not see. Precision is right / added, recall is right / hidden.
+    """
+    unobserved = targets == 0
+    added = labels & unobserved
+    hidden = truth & unobserved
+    return {
+        "added": added.sum(axis=0),
+        "right": (added & hidden).sum(axis=0),
+        "hidden": hidden.sum(axis=0),
+    }
+
+
+def ratio(part: float, whole: float) -> float | None:
+    """Return part / whole, or None where there is nothing to take a part of."""
+    return float(part / whole) if whole else None

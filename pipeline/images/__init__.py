@@ -1,0 +1,1 @@
+"""Image files: reading them right, and the decode cache."""

@@ -1,0 +1,135 @@
+"""The pictures of a stage: decoded once, kept as one uint8 array, taken by row number."""
+
+import hashlib
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import PIL
+from PIL import Image
+
+from pipeline.artifacts import tables
+from pipeline.artifacts.tables import Index
+from pipeline.core import hashes, identity, kept, places
+from pipeline.core.arrays import Pictures, RowNumbers
+from pipeline.core.errors import InputError, some
+from pipeline.core.parallel import in_parallel
+from pipeline.images import reading
+
+Use = Callable[[int, Image.Image], None]
+
+
+def load(index: Index, rows: RowNumbers, size: int, embedded: Path) -> Pictures:
+    """Return pictures as one array, decoded once and kept on disk.
+
+    The array is a memory-mapped file below the cache folder (SPML_CACHE, else .cache), named
+    by what it holds: a second stage finds it there, reads it once to see that it is whole, and
+    the operating system keeps in memory what fits. Deleting the folder costs nothing but decoding
+    again.
+
+    Args:
+        index: the index.
+        rows: which rows of it, in this order.
+        size: the side to resize to, in pixels; the aspect ratio is not kept (as in the papers).
+        embedded: images.parquet, for the pictures that have no file.
+
+    Returns:
+        (len(rows), size, size, 3) uint8, RGB, read-only.
+
+    Raises:
+        InputError: a picture is missing, cannot be decoded or is not the one that prepare saw;
+            there is no room for the array.
+    """
+    root = _root(index, rows)
+    path = places.cache_folder() / "pictures" / f"{key(index, rows, size)}.npy"
+    pictures = kept.array(path)
+    if pictures is None:
+        with kept.making(path, (len(rows), size, size, 3), np.uint8) as made:
+            _decode_all(index, rows, size, embedded if root is None else root, made)
+        pictures = kept.opened(path)
+    return pictures
+
+
+def for_each(index: Index, rows: RowNumbers, embedded: Path, use: Use) -> None:
+    """Decode pictures as they are, in parallel, and hand each over; nothing is kept.
+
+    Args:
+        index: the index.
+        rows: which rows of it.
+        embedded: images.parquet, for the pictures that have no file.
+        use: is given the position among `rows` and the picture, RGB; called from many threads.
+
+    Raises:
+        InputError: as of `load`.
+    """
+    _for_each(index, rows, _root(index, rows) or embedded, use)
+
+
+def key(index: Index, rows: RowNumbers, size: int) -> str:
+    """Return a name for what `load` returns: content of the files, size, code that decodes."""
+    contents = [index.sha256[row] for row in rows]
+    # Those that were not there when prepare looked.
+    late = [position for position, sha256 in enumerate(contents) if sha256 is None]
+    if late:
+        root = _root(index, rows) or Path()
+        found = hashes.of([root / str(index.paths[rows[position]]) for position in late])
+        for position, sha256 in zip(late, found, strict=True):
+            contents[position] = sha256
+    return identity.name_of(
+        size, contents, identity.code("pipeline.images.reading"), PIL.__version__
+    )
+
+
+def _root(index: Index, rows: RowNumbers) -> Path | None:
+    """Return the folder that the pictures' paths start from; None if they have no files."""
+    paths = [path for path in (index.paths[row] for row in rows) if path is not None]
+    return places.root_of(paths, "the index") if paths else None
+
+
+def _changed(index: Index, row: int, encoded: bytes) -> bool:
+    """Say whether a picture is another than prepare saw, by its hash where that is known."""
+    known = index.sha256[row]
+    if known is not None:
+        return hashlib.sha256(encoded).hexdigest() != known
+    return bool(0 <= index.sizes[row] != len(encoded))
+
+
+def _decode_all(
+    index: Index, rows: RowNumbers, size: int, source: Path, pictures: Pictures
+) -> None:
+    """Fill the array of `load`; `source` is the data root, or images.parquet."""
+
+    def keep(position: int, picture: Image.Image) -> None:
+        pictures[position] = reading.squeezed(picture, size)
+
+    _for_each(index, rows, source, keep)
+
+
+def _for_each(index: Index, rows: RowNumbers, source: Path, use: Use) -> None:
+    """Decode pictures from the data root or images.parquet, as `for_each` does."""
+    has_file = index.paths[rows[0]] is not None
+    encoded = [] if has_file else tables.read_images(source, index.ids(rows))
+
+    def decode(position: int) -> str | None:
+        row = rows[position]
+        name = index.paths[row] if has_file else index.image_ids[row]
+        with ExitStack() as until_used:
+            try:
+                data = (source / str(name)).read_bytes() if has_file else encoded[position]
+                if _changed(index, row, data):
+                    return f"{name} (has changed since prepare: run `dvc repro`)"
+                picture = until_used.enter_context(reading.decoded(data))
+            except FileNotFoundError:
+                return f"{name} (no such file)"
+            except (OSError, ValueError) as error:
+                return f"{name} ({error})"
+            use(position, picture)
+        return None
+
+    done = in_parallel(decode, range(len(rows)), "decoding the pictures")
+    problems = [problem for problem in done if problem is not None]
+    if problems:
+        raise InputError(
+            f"{source}: {len(problems)} of {len(rows)} pictures cannot be read: {some(problems)}"
+        )

@@ -1,0 +1,79 @@
+"""The scores of the teachers together: each picture by the models that may score it."""
+
+from pathlib import Path
+
+import numpy as np
+from lightning_fabric import Fabric
+
+from pipeline.artifacts.tables import Index, check_made_from
+from pipeline.core.arrays import Probs
+from pipeline.core.errors import InputError
+from pipeline.inference.score_split import score_split
+from pipeline.models import model_file
+from pipeline.models.classifier import Classifier
+
+SPLITS = ("train", "val")
+
+
+def score(
+    fabric: Fabric, folder: Path, index: Index, embedded: Path, batch_size: int, flip: bool
+) -> dict[str, Probs]:
+    """Return the probabilities of the "train" and the "val" pictures.
+
+    Where models were trained without a fold, these alone score, each the training pictures of
+    its fold, which it never saw; else all models score all. Of a picture that several score
+    the mean is taken; of val pictures that of all models that score.
+
+    Args:
+        fabric: what `choose_device` returned.
+        folder: what `teachers.write` wrote.
+        index: the index.
+        embedded: images.parquet, for pictures that have no file.
+        batch_size: pictures at a time.
+        flip: as of `predict`.
+
+    Returns:
+        (N_train, C) and (N_val, C), in the order of the index's rows.
+
+    Raises:
+        InputError: a model is missing, broken or of other data; pictures cannot be read.
+    """
+    n, models = len(index.rows("train")), _models(folder, index)
+    sums = {split: np.zeros((len(index.rows(split)), len(index.classes))) for split in SPLITS}
+    counts = np.zeros((n, 1))
+    for model in models:
+        fabric.to_device(model)
+        fold = model.spec.held_out
+        rows = np.arange(n) if fold is None else fold.rows()
+        sums["train"][rows] += score_split(
+            fabric, model, index, "train", embedded, batch_size, flip, rows
+        )
+        counts[rows] += 1
+        sums["val"] += score_split(fabric, model, index, "val", embedded, batch_size, flip)
+    missed = int((counts == 0).sum())
+    if missed:
+        raise InputError(
+            f"{folder}: {missed} of {n} training pictures are in the fold of no model; should hold "
+            f"a model per fold: run train_teacher again"
+        )
+    means = {"train": sums["train"] / counts, "val": sums["val"] / len(models)}
+    return {split: mean.astype(np.float32) for split, mean in means.items()}
+
+
+def _models(folder: Path, index: Index) -> list[Classifier]:
+    """Return the models that score: those that left a fold out if there are any, else all."""
+    first = folder / "model.safetensors"
+    others = sorted(set(folder.glob("*.safetensors")) - {first})
+    models = {path: model_file.load(path, index.classes, "teacher") for path in [first, *others]}
+    n = len(index.rows("train"))
+    for path, model in models.items():
+        fold = model.spec.held_out
+        if fold is not None and fold.pictures != n:
+            raise InputError(
+                f"{path}: left a fold of {fold.pictures} training pictures out, and the index has "
+                f"{n}; it was made for other data: run `dvc repro`"
+            )
+    for path, model in models.items():
+        check_made_from(path, model.spec.made_from, index=index.digest())
+    left_out = [model for model in models.values() if model.spec.held_out is not None]
+    return left_out or list(models.values())

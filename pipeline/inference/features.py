@@ -1,0 +1,67 @@
+"""What the head of a frozen network is given, computed once and kept."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from pipeline.core import identity, kept, places
+from pipeline.core.arrays import Features, Pictures
+from pipeline.core.errors import InputError
+from pipeline.inference.score import over_all, to_float
+from pipeline.models.classifier import Classifier
+
+
+@torch.inference_mode()
+def load(
+    fabric: Fabric, model: Classifier, pictures: Pictures, name: str, batch_size: int
+) -> Features:
+    """Return the features of pictures, in evaluation mode and 32-bit, without augmentation.
+
+    They are kept below the cache folder, named by the pictures and the network's weights, its
+    head aside.
+
+    Args:
+        fabric: what `choose_device` returned.
+        model: on the device, not wrapped by fabric.
+        pictures: (N, H, W, 3) uint8.
+        name: of the pictures, see `decode_cache.key`.
+        batch_size: pictures at a time.
+
+    Returns:
+        (N, D) float32, finite.
+
+    Raises:
+        InputError: the network gives other than finite numbers; there is no room for them.
+    """
+    key = identity.name_of(
+        name,
+        model.digest(head=False),
+        identity.code(__name__, "pipeline.models.classifier"),
+        fabric.device.type,
+        torch.__version__,
+    )
+    path = places.cache_folder() / "features" / f"{key}.npy"
+    # One process looks: were another to see the file that this one has just written, it would
+    # wait for nobody.
+    there: Any = fabric.broadcast(fabric.is_global_zero and kept.array(path) is not None)
+    if not there:
+        model.eval()
+
+        def of(batch: Tensor) -> Tensor:
+            return model.features(to_float(batch))
+
+        features = over_all(fabric, of, pictures, batch_size, "features")
+        wrong = int((~np.isfinite(features)).any(axis=1).sum())
+        if wrong:
+            raise InputError(
+                f"{model.spec.backbone}: its features of {wrong} of {len(features)} pictures are "
+                f"not finite; its weights should be whole"
+            )
+        if fabric.is_global_zero:
+            with kept.making(path, features.shape, features.dtype) as made:
+                made[:] = features
+        fabric.barrier()
+    return kept.opened(path)

@@ -1,0 +1,255 @@
+"""The device, and a model's probabilities of pictures, in their order."""
+
+import logging
+import os
+import platform
+from collections.abc import Callable
+from typing import Literal, TypeVar
+
+import numpy as np
+import torch
+import torchvision
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from pydantic import Field
+from torch import Tensor, nn
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
+from tqdm.auto import tqdm
+
+from pipeline.core import alarm, launch
+from pipeline.core.arrays import Inputs, Probs
+from pipeline.core.errors import InputError
+from pipeline.core.launch import World
+from pipeline.core.params import Params
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T", Tensor, np.ndarray)
+Precision = Literal["32", "bf16"]
+
+_FABRIC_PRECISION: dict[Precision, Literal["32-true", "bf16-mixed"]] = {
+    "32": "32-true",
+    "bf16": "bf16-mixed",
+}
+
+
+class ScoreParams(Params):
+    """`score`: pictures at a time, and whether each is scored with its mirror image."""
+
+    batch_size: int = Field(ge=1)
+    flip: bool
+
+
+def choose_device(precision: Precision) -> Fabric:
+    """Take the GPU when there is one, else the CPU.
+
+    The environment variable SPML_DEVICES takes several GPUs, each with a process of its own;
+    the processes that torchrun or srun has started are taken as they are. How many there are is
+    not a parameter: each computes a share of every batch, and statistics and losses are of the
+    whole one, so it changes a result by the rounding of sums alone. What it does change are the
+    random numbers of dropout and of RandAugment, which each process draws for its share.
+
+    Raises:
+        InputError: SPML_DEVICES is not a number of devices, or there are fewer; a launcher has
+            started other processes than these.
+    """
+    world = launch.world()
+    size = launch.devices(world)
+    _check_there_are(size if world is None else size // world.nodes, world)
+    # Without this cuDNN picks its algorithms by timing them, and runs differ.
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    # 32-bit is to mean that: by default convolutions on a GPU round to the 19 bits of TF32.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
+    # Numbers too small to be normal cost a CPU several times the time of others, and networks
+    # fine-tuned from pretrained weights are full of them.
+    torch.set_flush_denormal(True)
+    # Fabric says in a line of its own that bf16 is on; describe_device has said it.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    nodes = 1 if world is None else world.nodes
+    fabric = Fabric(
+        devices=size // nodes,
+        num_nodes=nodes,
+        precision=_FABRIC_PRECISION[precision],
+        plugins=[_environment(world)],
+    )
+    fabric.launch()
+    if size > 1 and not alarm.is_watched():
+        alarm.watch(_shared_store(fabric), fabric.is_global_zero, size)
+        if world is not None and fabric.is_global_zero:
+            log.info("%s: %d processes on %d machines", world.launcher, size, world.nodes)
+    elif size == 1 and launch.unused_tasks():
+        tasks = launch.unused_tasks()
+        log.info("SLURM_NTASKS = %d, but this is not a step of srun: one process", tasks)
+    return fabric
+
+
+def _check_there_are(n: int, world: World | None) -> None:
+    """Refuse more processes on this machine than it has devices."""
+    if torch.backends.mps.is_available():
+        there, what = 1, "Apple GPU"
+    elif torch.cuda.is_available():
+        there, what = torch.cuda.device_count(), "GPU(s)"
+    else:
+        # Two, to try it, go anywhere; a launcher's are there already.
+        there, what = max(os.cpu_count() or 1, 2 if world is None else n), "CPU cores"
+    if n > there:
+        name = "SPML_DEVICES" if world is None else world.launcher
+        raise InputError(
+            f"{name} = {n}: this machine has {there} {what}; should be at most {there}"
+        )
+
+
+def _environment(world: World | None) -> ClusterEnvironment:
+    if world is None:
+        return LightningEnvironment()
+    return TorchElasticEnvironment() if world.launcher == "torchrun" else SLURMEnvironment()
+
+
+def _shared_store(fabric: Fabric) -> TCPStore:
+    """Return a store that the first process holds and all reach."""
+    host, first = os.environ["MASTER_ADDR"], fabric.is_global_zero
+    held = TCPStore(host, 0, is_master=True, wait_for_workers=False) if first else None
+    port: int = fabric.broadcast(0 if held is None else held.port)
+    return held or TCPStore(host, port, is_master=False, wait_for_workers=False)
+
+
+def describe_device(fabric: Fabric, precision: Precision) -> str:
+    """Say in a few words what the work runs on."""
+    bits = {"32": "32-bit", "bf16": "bf16"}[precision]
+    if fabric.device.type == "cuda":
+        name = torch.cuda.get_device_name(fabric.device)
+        return f"{fabric.world_size} x {name} (CUDA {torch.version.cuda}), {bits}"
+    if fabric.device.type == "cpu":
+        several = f"{fabric.world_size} x " if fabric.world_size > 1 else ""
+        return f"{several}CPU, {torch.get_num_threads()} threads, {bits}"
+    return f"{fabric.device.type.upper()}, {bits}"
+
+
+def machine(fabric: Fabric) -> dict[str, str | int]:
+    """Return what the rounding of a result depends on besides the params and the data."""
+    on_gpu = fabric.device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name(fabric.device) if on_gpu else fabric.device.type,
+        "processes": fabric.world_size,
+        "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def to_device(pictures: Inputs, rows: np.ndarray, fabric: Fabric) -> Tensor:
+    """Return some pictures, or features of theirs, (B, ...), on the device."""
+    batch = torch.from_numpy(pictures[rows])
+    if fabric.device.type == "cuda":
+        return batch.pin_memory().to(fabric.device, non_blocking=True)
+    return batch.to(fabric.device)
+
+
+def to_float(pictures: Tensor) -> Tensor:
+    """Turn (B, H, W, 3) uint8 into (B, 3, H, W) float32 in 0..1, channels last in memory."""
+    return pictures.permute(0, 3, 1, 2).float() / 255
+
+
+def predict(
+    fabric: Fabric, model: nn.Module, pictures: Inputs, batch_size: int, flip: bool = False
+) -> Probs:
+    """Return the probabilities of all pictures, (N, C) float32, in evaluation mode.
+
+    Always in 32-bit, on a GPU not in TF32, either: logits of bf16 are so coarse that pictures tie,
+    which moves an average precision by tenths of a point.
+
+    Args:
+        fabric: what `choose_device` returned.
+        model: on the device, not wrapped by fabric; left in evaluation mode.
+        pictures: (N, H, W, 3) uint8, H and W as the model takes them; or (N, D) float32,
+            features for a head.
+        batch_size: pictures at a time.
+        flip: take the mean of the probabilities of each picture and of its mirror image.
+    """
+    model.eval()
+
+    def probs(batch: Tensor) -> Tensor:
+        inputs = to_float(batch) if batch.dtype == torch.uint8 else batch
+        straight = torch.sigmoid(model(inputs).float())
+        return (straight + torch.sigmoid(model(inputs.flip(3)).float())) / 2 if flip else straight
+
+    return over_all(fabric, probs, pictures, batch_size, "scoring")
+
+
+@torch.inference_mode()
+def over_all(
+    fabric: Fabric,
+    function: Callable[[Tensor], Tensor],
+    pictures: Inputs,
+    batch_size: int,
+    what: str,
+) -> np.ndarray:
+    """Return a function's values of all pictures, batch by batch, (N, D) in their order.
+
+    With several processes each takes a part, and all get the whole.
+
+    Args:
+        fabric: what `choose_device` returned.
+        function: takes a batch (B, ...) on the device, returns (B, D).
+        pictures: (N, ...).
+        batch_size: pictures at a time.
+        what: for the progress bar.
+    """
+    # Each process takes a run of rows; the longest run sets the size of what is exchanged,
+    # and the padding of the others is cut off again.
+    runs = np.array_split(np.arange(len(pictures)), fabric.world_size)
+    mine = runs[fabric.global_rank]
+    # A process without any runs none, which tells it how many values there are of each.
+    batches = [mine[at : at + batch_size] for at in range(0, len(mine), batch_size)] or [mine]
+    bar = tqdm(batches, what, disable=None if fabric.is_global_zero else True, leave=False)
+    values = torch.cat([function(to_device(pictures, rows, fabric)) for rows in bar])
+    if fabric.world_size > 1:
+        padded = values.new_zeros(len(runs[0]), values.shape[1])
+        padded[: len(values)] = values
+        gathered = _gathered(fabric, padded)
+        values = torch.cat([part[: len(run)] for part, run in zip(gathered, runs, strict=True)])
+    return values.cpu().numpy()
+
+
+def share_of(fabric: Fabric, batch: T) -> T:
+    """Return the rows of a batch that are this process's: every n-th of n processes."""
+    rows: T = batch[fabric.global_rank :: fabric.world_size]
+    return rows
+
+
+def whole_of(fabric: Fabric, share: Tensor, n: int) -> Tensor:
+    """Return the batch of n rows, in order, of which each process has a share.
+
+    What is then computed of it is the same in all processes. Its gradient goes to this
+    process's own rows, times the number of processes, over which DDP takes the mean of the
+    weights' gradients: that mean is the gradient of the whole batch.
+
+    Args:
+        fabric: what `choose_device` returned.
+        share: (B, ...), as of `share_of`; empty where there are more processes than rows.
+        n: rows of the batch.
+    """
+    size = fabric.world_size
+    if size == 1:
+        return share
+    padded = share.new_zeros(-(-n // size), *share.shape[1:])
+    padded[: len(share)] = share.detach()
+    whole = torch.stack(_gathered(fabric, padded), dim=1).flatten(0, 1)[:n]
+    if share.requires_grad:
+        share.register_hook(lambda gradient: gradient * size)  # type: ignore[no-untyped-call]
+        whole[fabric.global_rank :: size] = share
+    return whole
+
+
+def _gathered(fabric: Fabric, tensor: Tensor) -> list[Tensor]:
+    """Return the tensors of all processes, of equal shapes, without gradient."""
+    gathered = [torch.empty_like(tensor) for _ in range(fabric.world_size)]
+    torch.distributed.all_gather(gathered, tensor.contiguous())
+    return gathered

@@ -1,0 +1,1 @@
+"""Backbones and heads by name, the weights they start from, the model file."""

@@ -1,0 +1,232 @@
+"""Backbones by name, and a head of C logits.
+
+A model carries what it needs to be used: classes, input size and the normalisation that
+belongs to its weights.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torchvision
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+
+from pipeline.artifacts.spec import Spec
+from pipeline.core.errors import InputError, one_line
+from pipeline.core.params import Params
+from pipeline.models import boost, weights
+
+BatchNorm = nn.modules.batchnorm._BatchNorm
+
+
+class ModelParams(Params):
+    """`train_teacher.model` and `train_student.model`."""
+
+    backbone: str
+    weights: str | None
+    input_size: int = Field(ge=8, le=2048)
+    freeze_batch_norm: bool
+    boost_lu: float | None = Field(ge=1)
+
+    @field_validator("backbone")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name not in backbones():
+            raise ValueError(
+                f"is no backbone; should be small_cnn or a torchvision classification model, "
+                f"one of {', '.join(backbones()[1:])}"
+            )
+        return name
+
+
+class Classifier(nn.Module):
+    """Pictures to logits: normalisation, backbone and head.
+
+    Attributes:
+        spec: what the model file says of it.
+        source: where it comes from, for messages.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: Spec, freeze_batch_norm: bool = False):
+        super().__init__()
+        self.spec = spec
+        self.source = "the model"
+        self.freeze_batch_norm = freeze_batch_norm
+        self.register_buffer("mean", torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
+        self.net = _backbone(spec.backbone, len(spec.classes), spec.input_size)
+        self.head_name = _find_head(self.net, len(spec.classes))
+        self.maps_name = ""
+        if spec.boost_lu is not None:
+            self.maps_name = boost.find_maps(self.net, self.head, spec.input_size)
+
+    @property
+    def head(self) -> nn.Module:
+        """Return the last layer, which has one output per class."""
+        return self.net.get_submodule(self.head_name)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Return logits (B, C); no sigmoid inside.
+
+        Args:
+            pictures: (B, 3, H, W) float in 0..1, not normalised.
+        """
+        if self.spec.boost_lu is not None:
+            maps = self.output_of(self.maps_name, pictures)
+            return boost.boosted(self.head, maps, self.spec.boost_lu)
+        logits: Tensor = self.net((pictures - self.mean) / self.std)
+        return logits
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """Return what the head is given, (B, D) where the head is linear."""
+        given: list[Tensor] = []
+        hook = self.head.register_forward_pre_hook(lambda head, args: given.append(args[0]))
+        self.net((pictures - self.mean) / self.std)
+        hook.remove()
+        return given[0]
+
+    def output_of(self, name: str, pictures: Tensor) -> Tensor:
+        """Return what the part of the network of that name puts out."""
+        made: list[Tensor] = []
+        part = self.net.get_submodule(name)
+        hook = part.register_forward_hook(lambda part, args, output: made.append(output))
+        self.net((pictures - self.mean) / self.std)
+        hook.remove()
+        return made[0]
+
+    def digest(self, head: bool = True) -> str:
+        """Return a digest of what the network computes in evaluation mode: weights, normalisation.
+
+        Args:
+            head: whether the head's weights are part of it.
+        """
+        spec = self.spec
+        about = (spec.backbone, spec.input_size, spec.mean, spec.std, spec.boost_lu)
+        digest = hashlib.sha256(repr(about).encode())
+        for key, value in self.net.state_dict().items():
+            if head or not key.startswith(f"{self.head_name}."):
+                digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+                digest.update(value.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def train(self, mode: bool = True) -> "Classifier":
+        """Set training mode; batch norm stays in evaluation mode where it is frozen."""
+        super().train(mode)
+        if self.freeze_batch_norm:
+            for module in self.modules():
+                if isinstance(module, BatchNorm):
+                    module.eval()
+        return self
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Load a state, from a file or a copy, too, which have lost its version numbers."""
+        # MNASNet refuses a state without them.
+        versioned = self.state_dict()
+        versioned.clear()
+        versioned.update(state_dict)
+        return super().load_state_dict(versioned, strict, assign)
+
+
+class SmallCNN(nn.Sequential):
+    """A convolutional network of 0.1 million parameters, for small pictures.
+
+    It ends in the maximum over places: a class is in the picture if it is anywhere in it.
+    """
+
+    def __init__(self, num_classes: int):
+        widths = (3, 24, 48, 64, 96)
+        layers: list[nn.Module] = []
+        for stage, (before, after) in enumerate(pairwise(widths)):
+            layers += [
+                nn.Conv2d(before, after, 3, padding=1, bias=False),
+                nn.BatchNorm2d(after),
+                nn.ReLU(inplace=True),
+            ]
+            if stage in (0, 1):
+                layers.append(nn.MaxPool2d(2))
+        super().__init__(*layers, _MaximumOverPlaces(), nn.Linear(widths[-1], num_classes))
+
+
+class _MaximumOverPlaces(nn.Module):
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.amax(dim=(2, 3))
+
+
+def backbones() -> list[str]:
+    """Return the names that `ModelParams.backbone` may have."""
+    return ["small_cnn", *torchvision.models.list_models(module=torchvision.models)]
+
+
+def build(params: ModelParams, classes: tuple[str, ...], section: str = "model") -> Classifier:
+    """Build a model for these classes, its head new, its backbone from the weights if any.
+
+    Args:
+        params: which.
+        classes: the C class names.
+        section: where the params stand in params.yaml, for messages.
+
+    Raises:
+        InputError: weights that do not exist, cannot be read safely or do not fit; an
+            input size that the backbone cannot take; a backbone that cannot be boosted.
+    """
+    start = weights.read(params.backbone, params.weights, section)
+    spec = Spec(params.backbone, classes, params.input_size, start.mean, start.std, params.boost_lu)
+    try:
+        model = Classifier(spec, params.freeze_batch_norm)
+        model.eval()(torch.zeros(1, 3, params.input_size, params.input_size))
+    except boost.NoMapsError:
+        raise InputError(
+            f"{section}.boost_lu = {params.boost_lu}: {params.backbone} has no linear head on maps "
+            f"averaged over places; should be null, or the backbone one like resnet50"
+        ) from None
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise InputError(
+            f"{section}.input_size = {params.input_size}: {params.backbone} cannot take pictures "
+            f"of this size ({one_line(error)})"
+        ) from None
+    if start.state is not None:
+        fitted = weights.fit(
+            start.state, model.net, model.head_name, params.backbone, params.input_size,
+            f"{section}.weights = {params.weights!r}",
+        )  # fmt: skip
+        model.load_state_dict({f"net.{key}": value for key, value in fitted.items()}, strict=False)
+    return model.to(memory_format=torch.channels_last)
+
+
+# --- backbones -------------------------------------------------------------------------
+
+
+def _backbone(name: str, n_classes: int, input_size: int) -> nn.Module:
+    if name == "small_cnn":
+        return SmallCNN(n_classes)
+    options: dict[str, Any] = {}
+    if name.startswith("vit_"):
+        options["image_size"] = input_size
+    elif name.startswith("maxvit_"):
+        options["input_size"] = (input_size, input_size)
+    elif name in ("googlenet", "inception_v3"):
+        # Their ImageNet weights were made for another normalisation; this undoes ours.
+        options = {"transform_input": True, "aux_logits": False, "init_weights": True}
+    net: nn.Module = torchvision.models.get_model(
+        name, weights=None, num_classes=n_classes, **options
+    )
+    return net
+
+
+def _find_head(net: nn.Module, n_classes: int) -> str:
+    """Return the name of the layer that makes the logits: the last that can."""
+    named: list[tuple[str, nn.Module]] = list(net.named_modules())
+    for name, module in reversed(named):
+        if isinstance(module, nn.Linear) and module.out_features == n_classes:
+            return name
+        if isinstance(module, nn.Conv2d) and module.out_channels == n_classes:
+            return name
+    raise AssertionError(f"{type(net).__name__} has no layer with {n_classes} outputs")

@@ -1,0 +1,80 @@
+"""The model file: safetensors, with all that is needed to use the model in the metadata."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from pipeline.artifacts import parquet, spec
+from pipeline.artifacts.spec import Role
+from pipeline.core import files
+from pipeline.core.errors import InputError, one_line
+from pipeline.models import boost, weights
+from pipeline.models.classifier import Classifier, backbones
+
+
+def save(path: Path, model: Classifier) -> None:
+    """Write a model as safetensors; its spec is in the metadata."""
+    state = {key: value.cpu().contiguous() for key, value in model.state_dict().items()}
+    with files.replacing(path) as temporary:
+        save_file(state, temporary, spec.describe(model.spec, state))
+
+
+def load(
+    path: Path, expected: tuple[str, ...] | None = None, role: Role | None = None
+) -> Classifier:
+    """Rebuild a model from its file alone, in evaluation mode.
+
+    Args:
+        path: the file.
+        expected: the classes that it should have; None takes any.
+        role: what it should have been trained to be; None takes any.
+
+    Raises:
+        InputError: the file is missing or damaged, was not written by `save`, or has other
+            classes or another role.
+    """
+    _check_exists(path)
+    state, metadata = weights.read_safetensors(path)
+    _check_ours(path, metadata)
+    described = spec.read(path, metadata, state)
+    if role is not None and described.role not in (None, role):
+        raise InputError(f"{path}: is a {described.role}; should be a {role}: run `dvc repro`")
+    parquet.check_same_classes(path, described.classes, expected)
+    if described.backbone not in backbones():
+        raise InputError(f"{path}: {one_line(repr(described.backbone))} is no backbone")
+    try:
+        model = Classifier(described)
+        model.load_state_dict(state)
+    except (boost.NoMapsError, RuntimeError, AssertionError, ValueError):
+        raise InputError(
+            f"{path}: its weights do not fit its backbone {described.backbone}"
+        ) from None
+    model.source = str(path)
+    return model.to(memory_format=torch.channels_last).eval()
+
+
+def digest(folder: Path) -> str:
+    """Return a digest of all the model files in a folder, from what each says it has.
+
+    Raises:
+        InputError: there is none, or one of them is no model file.
+    """
+    found = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")) or [folder / "model.safetensors"]:
+        _check_exists(path)
+        metadata = weights.read_metadata(path)
+        _check_ours(path, metadata)
+        found.update(f"{path.name} {spec.digest(path, metadata)}\n".encode())
+    return found.hexdigest()
+
+
+def _check_exists(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; run the stage that trains it first")
+
+
+def _check_ours(path: Path, metadata: dict[str, str]) -> None:
+    if spec.KEY not in metadata:
+        raise InputError(f"{path}: has no metadata {spec.KEY!r}: not a model of this pipeline")

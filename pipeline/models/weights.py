@@ -1,0 +1,182 @@
+"""Weights to start from: torchvision's by name, or a local file, read without running its code."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import safetensors
+import torch
+import torchvision
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from pipeline.artifacts import spec
+from pipeline.artifacts.spec import RGB, State
+from pipeline.core import places
+from pipeline.core.errors import InputError, one_line
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+CENTRED = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+# How often a state is looked for within another; a file may hold one that holds itself.
+MOST_WRAPPED = 3
+
+# How torchvision's weight files name layers that have another name in its models of today.
+RENAMED = (
+    (re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\."), r"\1\2."),
+    (re.compile(r"\.mlp\.linear_1\."), ".mlp.0."),
+    (re.compile(r"\.mlp\.linear_2\."), ".mlp.3."),
+)
+
+
+@dataclass(frozen=True)
+class Start:
+    """A state to start from, None for none, and the normalisation that belongs to it."""
+
+    state: State | None
+    mean: RGB
+    std: RGB
+
+
+def read(backbone: str, weights: str | None, section: str) -> Start:
+    """Read weights as `model.weights` names them.
+
+    The normalisation is torchvision's own for its weights, the stored one for a model file
+    of this pipeline, ImageNet's for another file, and to -1..1 without weights.
+
+    Args:
+        backbone: whose weights they should be.
+        weights: a name of torchvision's, a file (absolute or relative to the data root), or
+            None.
+        section: where that stands in params.yaml, for messages.
+
+    Raises:
+        InputError: no such weights or file; a file that is not weights alone.
+    """
+    if weights is None:
+        return Start(None, *CENTRED)
+    path = places.weights_file(weights, section)
+    if path is not None:
+        return _from_file(path, section)
+    known = [] if backbone == "small_cnn" else torchvision.models.get_model_weights(backbone)
+    by_name: dict[str, Any] = {entry.name: entry for entry in known}
+    if weights not in by_name:
+        names = ", ".join(by_name) or "no weights of its own"
+        raise InputError(
+            f"{section}.weights = {weights!r}: should be null, a file ending in "
+            f"{', '.join(places.WEIGHTS_SUFFIXES)}, or of torchvision ({backbone} has {names})"
+        )
+    chosen = by_name[weights]
+    try:
+        state = chosen.get_state_dict(progress=False, check_hash=True)
+    except (URLError, OSError) as error:
+        raise InputError(
+            f"{section}.weights = {weights!r}: cannot be downloaded ({one_line(error)}); "
+            f"give a local file instead"
+        ) from None
+    transforms = chosen.transforms()
+    return Start(state, tuple(transforms.mean), tuple(transforms.std))
+
+
+def fit(
+    state: State, net: nn.Module, head_name: str, backbone: str, input_size: int, source: str
+) -> dict[str, Tensor]:
+    """Return what of a state belongs to a network, all but the head, checked for its shape.
+
+    Raises:
+        InputError: a weight is missing or has another shape; `source` is for the message.
+    """
+    wanted = net.state_dict()
+    head = (f"{head_name}.weight", f"{head_name}.bias")
+    current = {_current_name(key): value for key, value in state.items()}
+    found = {key: value for key, value in current.items() if key in wanted and key not in head}
+    if backbone.startswith("vit_") and "encoder.pos_embedding" in found:
+        found = _fit_positions(found, backbone, input_size)
+    for key, value in wanted.items():
+        if key in head or key.endswith("num_batches_tracked"):
+            continue
+        if key not in found:
+            raise InputError(f"{source}: has no {key!r}: not weights of {backbone}")
+        if found[key].shape != value.shape:
+            raise InputError(
+                f"{source}: {key!r} has shape {tuple(found[key].shape)}, {backbone} needs "
+                f"{tuple(value.shape)}"
+            )
+    return found
+
+
+def read_safetensors(path: Path) -> tuple[State, dict[str, str]]:
+    """Read a state and the metadata beside it.
+
+    Raises:
+        InputError: it is no safetensors file.
+    """
+    try:
+        return load_file(path), read_metadata(path)
+    except safetensors.SafetensorError as error:
+        raise InputError(f"{path}: cannot be read as safetensors: {one_line(error)}") from None
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Read the metadata of a safetensors file alone.
+
+    Raises:
+        InputError: it is no safetensors file.
+    """
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            return file.metadata() or {}
+    except safetensors.SafetensorError as error:
+        raise InputError(f"{path}: cannot be read as safetensors: {one_line(error)}") from None
+
+
+def _from_file(path: Path, section: str) -> Start:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file ({section}.weights)")
+    if path.suffix != ".safetensors":
+        state = _unpickle(path)
+    else:
+        state, metadata = read_safetensors(path)
+        if spec.KEY in metadata:  # a model of this pipeline
+            described = spec.read(path, metadata, state)
+            bare = {key.removeprefix("net."): value for key, value in state.items()}
+            return Start(bare, described.mean, described.std)
+    return Start({key.removeprefix("module."): v for key, v in state.items()}, *IMAGENET)
+
+
+def _unpickle(path: Path) -> State:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception:  # bytes of any kind make the unpickler fail in any way
+        # torch's message is left out: it tells how to run the code that the file may hold.
+        raise InputError(
+            f"{path}: cannot be read as weights; should be a state dict of tensors alone, as "
+            f"torch.save(model.state_dict(), ...) writes it"
+        ) from None
+    # Training scripts wrap the state, some twice, and DataParallel prefixes its names.
+    for _ in range(MOST_WRAPPED):
+        if isinstance(state, dict) and "state_dict" in state:
+            state = state["state_dict"]
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
+        raise InputError(f"{path}: should hold a state dict, names to tensors")
+    return state
+
+
+def _current_name(key: str) -> str:
+    """Return the name that today's torchvision gives to a layer of an older weight file."""
+    for pattern, name in RENAMED:
+        key = pattern.sub(name, key)
+    return key
+
+
+def _fit_positions(state: dict[str, Tensor], backbone: str, input_size: int) -> dict[str, Tensor]:
+    """Interpolate a vision transformer's position embedding to another input size."""
+    interpolate = torchvision.models.vision_transformer.interpolate_embeddings
+    patch_size = int(backbone.rsplit("_", 1)[1])
+    fitted: dict[str, Tensor] = interpolate(input_size, patch_size, dict(state))
+    return fitted

@@ -1,0 +1,1 @@
+"""From scores to what the student takes as complete: NumPy only."""

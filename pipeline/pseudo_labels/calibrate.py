@@ -1,0 +1,187 @@
+"""From the teacher's scores to what they are taken to say: a monotone map of each class's scores.
+
+NumPy only, so that a new tau is cheap; scikit-learn is loaded where isotonic regression asks
+for it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from pipeline.core.arrays import BoolMatrix, Probs, Targets
+from pipeline.core.errors import InputError, incomplete_val
+from pipeline.pseudo_labels import priors
+from pipeline.pseudo_labels.priors import Vector
+
+Calibration = Literal["none", "affine", "elkan_noto", "isotonic", "prior"]
+PriorSource = Literal["val", "best_bin"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a calibration may learn from. The truth of the training pictures is not in it.
+
+    Attributes:
+        probs: (N, C) the teacher's scores of the training pictures.
+        targets: (N, C) what the annotator saw of them.
+        val_labels: (M, C) the complete labels of the val pictures; None where some are unknown.
+        val_probs: (M, C) the teacher's scores of these; None where nothing needs them.
+        prior: where class priors come from.
+    """
+
+    probs: Probs
+    targets: Targets
+    val_labels: BoolMatrix | None
+    val_probs: Probs | None
+    prior: PriorSource
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """Calibrated scores of the training pictures.
+
+    Attributes:
+        scores: (N, C) float32 in 0..1; in each class a higher score of the teacher's never
+            becomes a lower one.
+        learned: by name, what was learned of each class, C numbers.
+    """
+
+    scores: Probs
+    learned: dict[str, list[float]] = field(default_factory=dict)
+
+
+def none(evidence: Evidence) -> Calibrated:
+    """Leave the scores as they are: q = p."""
+    return Calibrated(evidence.probs)
+
+
+def affine(evidence: Evidence) -> Calibrated:
+    """Return q = 2p - 1, and 0 below p = .5: for teachers that say .5 where they know nothing.
+
+    EM's loss of a label that is observed with the chance s is, at the logit g,
+    -s log p - alpha (1 - s) H(p). Its gradient s (p - 1) + alpha (1 - s) g p (1 - p) vanishes
+    where g p = s / (alpha (1 - s)): at p = .5 for s = 0 and above for s > 0. So .5 to 1 is
+    EM's whole scale, and the threshold of .75 that its authors advise is the middle of it.
+    """
+    return Calibrated(np.clip(2 * evidence.probs - 1, 0, 1, dtype=np.float32))
+
+
+def elkan_noto(evidence: Evidence) -> Calibrated:
+    """Return q = min(p / c, 1), c the mean score of the class's observed positives.
+
+    If observed positives are a random sample of the positives, the chance to be observed is that
+    to be positive times a constant, the chance c of a positive to be observed. A teacher
+    that takes unknown as negative estimates the former, and scores c where the class is surely
+    there. The paper's c is of positives held out from training; those that the teacher was
+    trained on score higher, so that c is too high and q too low. Cross-fitted scores do not.
+
+    A class without an observed positive is given the c of all classes' together.
+
+    Raises:
+        InputError: no class has an observed positive.
+
+    Source: Elkan and Noto 2008, section 2, their estimator e1.
+    """
+    probs, observed = evidence.probs, evidence.targets == 1
+    counts = observed.sum(axis=0)
+    if not counts.any():
+        raise InputError(
+            "pseudo_label.calibrate = 'elkan_noto': no training picture has an observed positive "
+            "whose score could be c; should be another, such as none"
+        )
+    sums = np.where(observed, probs, 0).sum(axis=0, dtype=np.float64)
+    c = np.where(counts > 0, sums / np.maximum(counts, 1), sums.sum() / counts.sum())
+    # Where c is 0, any score is beyond it but 0 itself.
+    ratio = np.divide(probs, c, out=(probs > 0).astype(np.float64), where=c > 0)
+    return Calibrated(np.minimum(ratio, 1).astype(np.float32), {"c": c.tolist()})
+
+
+def isotonic(evidence: Evidence) -> Calibrated:
+    """Return the share of positives among val pictures of such a score, forced to be monotone.
+
+    Fitted per class; linear between the scores of val pictures, constant beyond them. A class
+    that has no positive or no negative in val is given the map that all classes' entries
+    together make.
+
+    Raises:
+        InputError: the labels of val are not complete; or a class needs that map, and no val
+            label is positive, or none negative.
+    """
+    if evidence.val_labels is None:
+        raise incomplete_val(
+            "pseudo_label.calibrate",
+            "'isotonic'",
+            "another, such as prior with pseudo_label.prior best_bin",
+        )
+    from sklearn.isotonic import IsotonicRegression
+
+    assert evidence.val_probs is not None, "isotonic regression needs the scores of val"
+
+    def fitted(probs: Probs, labels: BoolMatrix) -> tuple[Vector, Vector]:
+        found = IsotonicRegression(y_min=0, y_max=1).fit(probs.ravel(), labels.ravel())
+        return found.X_thresholds_, found.y_thresholds_
+
+    probs, labels = evidence.val_probs, evidence.val_labels
+    positives = labels.sum(axis=0)
+    both = (positives > 0) & (positives < len(labels))
+    if not both.all() and (labels.all() or not labels.any()):
+        raise InputError(
+            f"pseudo_label.calibrate = 'isotonic': no label of the {len(labels)} val pictures is "
+            f"{'negative' if labels.any() else 'positive'}; should be another, such as none"
+        )
+    pooled = None if both.all() else fitted(probs, labels)
+    q = np.empty_like(evidence.probs)
+    for column in range(labels.shape[1]):
+        if pooled is None or both[column]:
+            scores, shares = fitted(probs[:, column], labels[:, column])
+        else:
+            scores, shares = pooled
+        q[:, column] = np.interp(evidence.probs[:, column], scores, shares)
+    return Calibrated(q)
+
+
+def prior(evidence: Evidence) -> Calibrated:
+    """Return q by rank: where q > tau, the class has 2 (1 - tau) times as many as its prior says.
+
+    q = 1 - r / 2, and 0 below, with r the share of training pictures that score at least as
+    high, in units of the prior. Of pictures that score the same, half are counted, so that
+    tau = .5 takes the prior times N pictures, rounded, if no scores are equal.
+
+    The prior is never below the share of observed positives. Where it is 0, so is q.
+
+    Raises:
+        InputError: the prior is that of val, whose labels are not complete; or as of `best_bin`.
+    """
+    probs, observed = evidence.probs, evidence.targets == 1
+    found = np.maximum(PRIORS[evidence.prior](evidence), observed.mean(axis=0))
+    q = np.zeros_like(probs)
+    for column in np.flatnonzero(found):
+        ascending = np.sort(probs[:, column])
+        not_above = np.searchsorted(ascending, probs[:, column], side="right")
+        below = np.searchsorted(ascending, probs[:, column], side="left")
+        above, equal = len(probs) - not_above, not_above - below
+        share = (above + equal / 2) / len(probs)
+        q[:, column] = np.clip(1 - share / found[column] / 2, 0, 1)
+    return Calibrated(q, {"priors": found.tolist()})
+
+
+def _prior_of_val(evidence: Evidence) -> Vector:
+    if evidence.val_labels is None:
+        raise incomplete_val("pseudo_label.prior", "'val'", "best_bin")
+    share: Vector = evidence.val_labels.mean(axis=0)
+    return share
+
+
+PRIORS: dict[PriorSource, Callable[[Evidence], Vector]] = {
+    "val": _prior_of_val,
+    "best_bin": lambda evidence: priors.best_bin(evidence.targets, evidence.probs),
+}
+CALIBRATIONS: dict[Calibration, Callable[[Evidence], Calibrated]] = {
+    "none": none,
+    "affine": affine,
+    "elkan_noto": elkan_noto,
+    "isotonic": isotonic,
+    "prior": prior,
+}

@@ -1,0 +1,290 @@
+"""From scores to what the student takes as complete. NumPy only: another tau is cheap.
+
+docs/rules.md has the rules with formulas, and what each is good for.
+"""
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, ValidationInfo, field_validator
+
+from pipeline.artifacts.tables import Index, PseudoLabels, Scores
+from pipeline.core.arrays import BoolMatrix, Probs, Targets
+from pipeline.core.errors import InputError, one_line
+from pipeline.core.params import Params
+from pipeline.pseudo_labels import annotator
+from pipeline.pseudo_labels.calibrate import (
+    CALIBRATIONS,
+    Calibrated,
+    Calibration,
+    Evidence,
+    PriorSource,
+)
+
+Rule = Literal["tau", "top_k", "band", "soft"]
+Annotator = Literal["ignored", "uniform"]
+Weights = Literal["none", "confidence"]
+
+
+class PseudoLabelParams(Params):
+    """`pseudo_label`: what a score means, which scores make a label, and how much it counts."""
+
+    rule: Rule
+    calibrate: Calibration
+    prior: PriorSource
+    annotator: Annotator
+    top_k: int = Field(ge=1)
+    weights: Weights
+    tau: float = Field(ge=0, lt=1)
+    width: float = Field(gt=0, le=1)
+    keep_observed: bool
+
+    @field_validator("tau")
+    @classmethod
+    def _has_odds(cls, tau: float, info: ValidationInfo) -> float:
+        for key, value in (("rule", "soft"), ("weights", "confidence")):
+            if tau == 0 and info.data.get(key) == value:
+                raise ValueError(f"should be a number > 0 and < 1, since {key} is {value}")
+        return tau
+
+    @field_validator("width")
+    @classmethod
+    def _leaves_negatives(cls, width: float, info: ValidationInfo) -> float:
+        tau = info.data.get("tau", 1.0)
+        if info.data.get("rule") == "band" and width >= tau:
+            raise ValueError(
+                f"should be below tau = {tau}, since no score below tau - width would be left to "
+                f"make a negative"
+            )
+        return width
+
+
+def above_tau(probs: Probs, tau: float) -> BoolMatrix:
+    """Return where a score is strictly greater than tau, both as float32.
+
+    Source: Arroyo 2023, the rule of the Tiny Paper.
+    """
+    return probs > np.float32(tau)
+
+
+def highest(probs: Probs, top_k: int) -> BoolMatrix:
+    """Return where a score is one of the k highest of its picture.
+
+    Of equal scores those of the first classes count as higher.
+    """
+    chosen = np.zeros(probs.shape, np.bool_)
+    order = np.argsort(-probs, axis=1, kind="stable")
+    np.put_along_axis(chosen, order[:, :top_k], True, axis=1)
+    return chosen
+
+
+def about_tau(probs: Probs, tau: float) -> npt.NDArray[np.float64]:
+    """Return sigmoid(logit(p) - logit(tau)): the score, moved so that tau becomes one half.
+
+    Written in odds, which are finite for scores of 0 and 1, too; tau is above 0.
+    """
+    p = probs.astype(np.float64)
+    positive, negative = p * (1 - tau), (1 - p) * tau
+    moved: npt.NDArray[np.float64] = positive / (positive + negative)
+    return moved
+
+
+def keep_observed(labels: BoolMatrix, targets: Targets) -> BoolMatrix:
+    """Return the labels with observed positives in and observed negatives out."""
+    kept: BoolMatrix = (labels | (targets == 1)) & (targets != -1)
+    return kept
+
+
+def needs_val_scores(params: PseudoLabelParams) -> bool:
+    """Tell whether `pseudo_labels` is to be given the scores of the val pictures."""
+    return params.calibrate == "isotonic"
+
+
+def pseudo_labels(
+    params: PseudoLabelParams, index: Index, scores: Scores, val_scores: Scores | None = None
+) -> PseudoLabels:
+    """Label every training picture by the teacher's scores.
+
+    Args:
+        params: the rule.
+        index: the index.
+        scores: of the training pictures, in the order of the index.
+        val_scores: of the val pictures; only where `needs_val_scores`.
+
+    Raises:
+        InputError: not a single label comes out, so there would be nothing to learn; or there
+            is nothing that the calibration could learn from, such as complete labels of val.
+    """
+    targets = index.targets[index.rows("train")]
+    evidence = Evidence(
+        probs=scores.probs,
+        targets=targets,
+        val_labels=index.complete_val_labels,
+        val_probs=None if val_scores is None else val_scores.probs,
+        prior=params.prior,
+    )
+    calibrated = CALIBRATIONS[params.calibrate](evidence)
+    q = calibrated.scores
+    if params.annotator == "uniform":
+        q = annotator.given_named(q, targets)
+    labels = above_tau(q, params.tau)
+    if params.rule == "top_k":
+        labels &= highest(q, params.top_k)
+    soft = about_tau(q, params.tau) if params.rule == "soft" else None
+    weights = _weights(params, q, labels)
+    if params.keep_observed:
+        labels = keep_observed(labels, targets)
+        known = targets != 0
+        soft = None if soft is None else np.where(known, labels, soft)
+        weights = None if weights is None else np.where(known, 1, weights)
+    if not labels.any():
+        raise InputError(
+            f"pseudo_label.tau = {params.tau}: no {_score(params)} is above it (the highest is "
+            f"{q.max():.4f}), so no picture would have a label; should be lower, "
+            f"or pseudo_label.keep_observed true"
+        )
+    return PseudoLabels(
+        image_ids=scores.image_ids,
+        observed=targets == 1,
+        labels=labels,
+        probs=np.where(labels, scores.probs, np.float32(np.nan)),
+        rule=_described(params, scores, calibrated),
+        targets=None if soft is None else soft.astype(np.float32),
+        weights=None if weights is None else weights.astype(np.float32),
+    )
+
+
+def _weights(
+    params: PseudoLabelParams, scores: Probs, labels: BoolMatrix
+) -> npt.NDArray[np.float64] | None:
+    """Return how much each entry counts, (N, C); None: all 1.
+
+    By confidence, as far as the score speaks for the label: with s = `about_tau`, 2s - 1 for a
+    positive and 1 - 2s for a negative, but 0 for what top_k leaves out though it is above tau.
+    """
+    weights = np.ones(scores.shape)
+    if params.weights == "confidence":
+        moved = 2 * about_tau(scores, params.tau) - 1
+        weights = np.maximum(np.where(labels, moved, -moved), 0)
+    if params.rule == "band":
+        negative = scores < np.float32(params.tau - params.width)
+        return np.where(labels | negative, weights, 0)
+    return None if params.weights == "none" else weights
+
+
+def _described(params: PseudoLabelParams, scores: Scores, calibrated: Calibrated) -> dict[str, str]:
+    """Return the metadata: the settings in use, and what the calibration has learned."""
+    probs = scores.probs
+    about = {
+        "spml.rule": params.rule,
+        "spml.rule.tau": repr(params.tau),
+        "spml.rule.keep_observed": str(params.keep_observed).lower(),
+    }
+    if params.rule == "top_k":
+        about["spml.rule.top_k"] = str(params.top_k)
+    if params.rule == "band":
+        about["spml.rule.width"] = repr(params.width)
+    if params.weights != "none":
+        about["spml.rule.weights"] = params.weights
+    if params.calibrate != "none":
+        about["spml.rule.calibrate"] = params.calibrate
+    if params.annotator != "ignored":
+        about["spml.rule.annotator"] = params.annotator
+    elif params.calibrate != "none":
+        # What the teacher's score of a class must be above for the calibrated one to be above tau.
+        not_above = ~above_tau(calibrated.scores, params.tau)
+        highest_not_above = np.where(not_above, probs, -1).max(axis=0).tolist()
+        thresholds = [None if value < 0 else value for value in highest_not_above]
+        about["spml.rule.thresholds"] = json.dumps(thresholds)
+    if params.calibrate == "prior":
+        about["spml.rule.prior"] = params.prior
+    if scores.flip:
+        about["spml.rule.flip"] = "true"
+    for name, values in calibrated.learned.items():
+        about[f"spml.rule.{name}"] = json.dumps(values)
+    return about
+
+
+def params_of(path: Path, rule: dict[str, str]) -> PseudoLabelParams:
+    """Return the settings that `_described` wrote; those that were not in use are any.
+
+    Args:
+        path: of the pseudo-labels, for messages.
+        rule: their metadata.
+
+    Raises:
+        InputError: they do not say by which rule they were made.
+    """
+    of = {key.removeprefix("spml.rule."): value for key, value in rule.items()}
+    try:
+        return PseudoLabelParams.model_validate(
+            {
+                "rule": of["spml.rule"],
+                "calibrate": of.get("calibrate", "none"),
+                "prior": of.get("prior", "val"),
+                "annotator": of.get("annotator", "ignored"),
+                "top_k": int(of.get("top_k", 1)),
+                "weights": of.get("weights", "none"),
+                "tau": float(of["tau"]),
+                "width": float(of.get("width", 1)),
+                "keep_observed": {"true": True, "false": False}[of["keep_observed"]],
+            }
+        )
+    except (ValueError, LookupError) as error:
+        raise InputError(
+            f"{path}: its metadata 'spml.rule...' do not say by which rule it was made "
+            f"({one_line(error)}), which train_student.generations above 1 need; run pseudo_label"
+        ) from None
+
+
+def _score(params: PseudoLabelParams) -> str:
+    return "score" if params.calibrate == "none" else f"score calibrated by {params.calibrate}"
+
+
+def in_words(params: PseudoLabelParams) -> str:
+    """Say the rule in a few words, as "tau 0.4"."""
+    words = {
+        "tau": f"tau {params.tau}",
+        "top_k": f"the {params.top_k} highest above tau {params.tau}",
+        "band": f"tau {params.tau}, ignored down to {params.tau - params.width:.4g}",
+        "soft": f"soft about tau {params.tau}",
+    }[params.rule]
+    if params.calibrate != "none":
+        source = f" of {params.prior}" if params.calibrate == "prior" else ""
+        words += f", calibrated by {params.calibrate}{source}"
+    if params.annotator == "uniform":
+        words += ", given what was named"
+    return words if params.weights == "none" else f"{words}, weighted by {params.weights}"
+
+
+def summary(pseudo: PseudoLabels) -> dict[str, float]:
+    """Return what can be said of the labels without the truth: counts and means per image."""
+    added = pseudo.labels & ~pseudo.observed
+    told = {
+        "images": len(pseudo.image_ids),
+        "positives_per_image": float(pseudo.labels.sum(axis=1).mean()),
+        "observed_per_image": float(pseudo.observed.sum(axis=1).mean()),
+        "added_per_image": float(added.sum(axis=1).mean()),
+        "images_with_added": int(added.any(axis=1).sum()),
+        "images_without_label": int((~pseudo.labels.any(axis=1)).sum()),
+    }
+    if pseudo.ignored.any():
+        told["ignored_per_image"] = float(pseudo.ignored.sum(axis=1).mean())
+    return told
+
+
+def summary_per_class(pseudo: PseudoLabels, classes: tuple[str, ...]) -> dict[str, list[object]]:
+    """Return, as the columns of a table, how many labels each class has and how many are new."""
+    added = pseudo.labels & ~pseudo.observed
+    told: dict[str, list[object]] = {
+        "class": list(classes),
+        "observed": pseudo.observed.sum(axis=0).tolist(),
+        "added": added.sum(axis=0).tolist(),
+        "positives": pseudo.labels.sum(axis=0).tolist(),
+    }
+    if pseudo.ignored.any():
+        told["ignored"] = pseudo.ignored.sum(axis=0).tolist()
+    return told

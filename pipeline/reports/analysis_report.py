@@ -1,0 +1,243 @@
+"""The analysis as files: figures, the numbers behind each as CSV, a summary, and their page."""
+
+import json
+from html import escape
+from itertools import product
+from math import isfinite
+from pathlib import Path
+
+from pipeline.core import files
+from pipeline.evaluation.analysis.analyse import Analysis
+from pipeline.evaluation.analysis.landscape import Landscape
+from pipeline.evaluation.analysis.scores import Densities, Gains, ScoreBins, Wasserstein
+from pipeline.figures import analysis as figures
+from pipeline.reports import pages
+
+Columns = dict[str, list[object]]
+Summary = dict[str, str | float | int | None]
+
+# The figures by the name of their files, in the order of the page: title, and what is seen.
+FIGURES = {
+    "wasserstein": (
+        "How far scores tell present from absent",
+        "A dot is a class: the Wasserstein distance between the scores of its true positives and "
+        "of its true negatives, by one model and by the other.",
+    ),
+    "densities": (
+        "Scores of one class",
+        "How the scores of the true positives and of the true negatives of one class are "
+        "distributed; either has area 1.",
+    ),
+    "reliability": (
+        "How often a scored label is truly there",
+        "P(truly positive | score), in bins of equal width. A calibrated model lies on the "
+        "diagonal; the expected calibration error is the mean distance from it. Of unobserved "
+        "labels this is also the rate of false negatives FN / (FN + TN) of assuming them all "
+        "negative.",
+    ),
+    "missed_positives": (
+        "Missed positives among entries labelled negative",
+        "Of the unobserved training entries that the pseudo-labels leave negative: the share that "
+        "is truly positive, by the score of either model. With one tau for all classes the curve "
+        "of the teacher that made the labels ends there.",
+    ),
+    "ap_gain": (
+        "Gain by class and frequency",
+        "A dot is a class: test average precision of the second model less that of the first, "
+        "against the number of training pictures that truly show the class.",
+    ),
+    "landscape": (
+        "Loss around the models",
+        "Binary cross-entropy against the complete labels of test pictures, on a plane through "
+        "the weights of each model along two random directions. A step of 1 moves each filter by "
+        "its own norm (filter normalisation, Li et al. 2018).",
+    ),
+}
+ENTRIES = {
+    "train": "unobserved labels of the training pictures whose complete labels are known",
+    "test": "all labels of the test pictures",
+}
+
+
+def write(folder: Path, analysis: Analysis) -> None:
+    """Write the analysis, as a whole or not at all."""
+    models, classes, split = analysis.models, analysis.classes, analysis.split
+    with files.replacing(folder) as temporary:
+        temporary.mkdir()
+
+        def drawn(name: str) -> list[Path]:
+            return [temporary / f"{name}.png", temporary / f"{name}.svg"]
+
+        def numbers(name: str, columns: Columns) -> None:
+            files.write_csv(temporary / f"{name}.csv", columns)
+
+        if analysis.wasserstein is not None:
+            figures.wasserstein(drawn("wasserstein"), models, classes, analysis.wasserstein, split)
+            numbers("wasserstein", wasserstein_columns(models, classes, analysis.wasserstein))
+        if analysis.densities is not None:
+            figures.densities(drawn("densities"), models, classes, analysis.densities, split)
+            numbers("densities", densities_columns(models, classes, analysis.densities))
+        if analysis.reliability is not None:
+            figures.reliability(drawn("reliability"), models, analysis.reliability, split)
+            numbers("reliability", bins_columns(models, analysis.reliability))
+        if analysis.missed_positives is not None:
+            figures.missed_positives(drawn("missed_positives"), models, analysis.missed_positives)
+            numbers("missed_positives", bins_columns(models, analysis.missed_positives))
+        if analysis.ap_gain is not None:
+            figures.ap_gain(drawn("ap_gain"), models, classes, analysis.ap_gain)
+            numbers("ap_gain", gains_columns(classes, analysis.ap_gain))
+        if analysis.landscape is not None:
+            figures.landscape(drawn("landscape"), models, analysis.landscape)
+            numbers("landscape", landscape_columns(models, analysis.landscape))
+        text = json.dumps(summary(analysis), indent=2, ensure_ascii=False)
+        (temporary / "summary.json").write_text(text + "\n", encoding="utf-8")
+        (temporary / "index.html").write_text(page(analysis), encoding="utf-8")
+
+
+def summary(analysis: Analysis) -> Summary:
+    """Return the numbers in short; of a figure that is left out there are none.
+
+    "a" is the first model, "b" the second. Distances, shares and calibration errors are from 0
+    to 1, gains in points of AP; None is what is not defined, or infinite.
+    """
+    found: Summary = {
+        "model.a": analysis.models[0],
+        "model.b": analysis.models[1],
+        "split": analysis.split,
+    }
+    if analysis.wasserstein is not None:
+        apart = analysis.wasserstein
+        means = apart.distances[:, apart.compared].mean(axis=1).tolist()
+        found["wasserstein.classes"] = len(apart.compared)
+        found["wasserstein.a"], found["wasserstein.b"] = map(_rounded, means)
+        found["wasserstein.share_above"] = _rounded(apart.share_above)
+    if analysis.densities is not None:
+        found["densities.class"] = analysis.classes[analysis.densities.column]
+    if analysis.reliability is not None:
+        errors = [bins.calibration_error for bins in analysis.reliability]
+        found["calibration_error.a"], found["calibration_error.b"] = map(_rounded, errors)
+    if analysis.missed_positives is not None:
+        negatives = analysis.missed_positives[0]
+        found["missed_positives.entries"] = int(negatives.entries.sum())
+        found["missed_positives.share"] = _rounded(negatives.share)
+    if analysis.ap_gain is not None:
+        gains = analysis.ap_gain
+        found["ap_gain.classes"] = len(gains.compared)
+        found["ap_gain.mean"] = _rounded(float(gains.values[gains.compared].mean()))
+        found["ap_gain.rank_correlation"] = _rounded(gains.rank_correlation)
+    if analysis.landscape is not None:
+        centres, means = analysis.landscape.centres.tolist(), analysis.landscape.means.tolist()
+        found["landscape.pictures"] = analysis.landscape.n_pictures
+        found["landscape.centre.a"], found["landscape.centre.b"] = map(_rounded, centres)
+        found["landscape.mean.a"], found["landscape.mean.b"] = map(_rounded, means)
+    return found
+
+
+def page(analysis: Analysis) -> str:
+    """Return the HTML page; it shows the figures that lie beside it."""
+    rows = "\n".join(
+        f"<tr><td>{escape(name)}</td><td>{escape(_cell(value))}</td></tr>"
+        for name, value in summary(analysis).items()
+    )
+    notes = "".join(f"<p><strong>{escape(note)}</strong></p>\n" for note in analysis.notes)
+    shown = "\n".join(
+        f"<h2>{escape(title)}</h2>\n<p>{escape(seen)}</p>\n"
+        f'<p><img src="{name}.png" alt="{escape(title)}"></p>\n'
+        f'<p><a href="{name}.svg">figure as SVG</a>, <a href="{name}.csv">numbers as CSV</a></p>'
+        for name, (title, seen) in FIGURES.items()
+        if getattr(analysis, name) is not None
+    )
+    first, second = map(escape, analysis.models)
+    return (
+        f"{pages.opening('Analysis')}"
+        f"<h1>Analysis</h1>\n<p>Two models, {first} (a) and {second} (b). Scores are of "
+        f"{ENTRIES[analysis.split]}, where nothing else is said.</p>\n{notes}"
+        f'<div class="wide"><table>\n<tr><th>number</th><th>value</th></tr>\n{rows}\n'
+        f"</table></div>\n{shown}\n</body>\n</html>\n"
+    )
+
+
+# --- the numbers behind each figure, a row per observation -------------------------------
+
+
+def wasserstein_columns(
+    models: tuple[str, str], classes: tuple[str, ...], found: Wasserstein
+) -> Columns:
+    """Return the columns of wasserstein.csv, a row per class and model."""
+    rows = list(product(enumerate(models), enumerate(classes)))
+    return {
+        "model": [name for (_, name), _ in rows],
+        "class": [name for _, (_, name) in rows],
+        "positives": found.positives.tolist() * 2,
+        "negatives": found.negatives.tolist() * 2,
+        "distance": [_rounded(float(found.distances[m, c])) for (m, _), (c, _) in rows],
+    }
+
+
+def densities_columns(
+    models: tuple[str, str], classes: tuple[str, ...], found: Densities
+) -> Columns:
+    """Return the columns of densities.csv, a row per model, truth and bin."""
+    n_bins = len(found.edges) - 1
+    rows = list(product(models, ("absent", "present"), range(n_bins)))
+    return {
+        "class": [classes[found.column]] * len(rows),
+        "model": [model for model, _, _ in rows],
+        "truth": [truth for _, truth, _ in rows],
+        "score_from": [_rounded(float(found.edges[at])) for _, _, at in rows],
+        "score_to": [_rounded(float(found.edges[at + 1])) for _, _, at in rows],
+        "entries": [*found.entries.ravel().tolist()],
+        "density": [_rounded(value) for value in found.values.ravel().tolist()],
+    }
+
+
+def bins_columns(models: tuple[str, str], found: tuple[ScoreBins, ScoreBins]) -> Columns:
+    """Return the columns of reliability.csv and missed_positives.csv, a row per model and bin."""
+    columns: Columns = {}
+    for model, bins in zip(models, found, strict=True):
+        part = {
+            "model": [model] * len(bins.entries),
+            "score_from": [_rounded(edge) for edge in bins.edges[:-1].tolist()],
+            "score_to": [_rounded(edge) for edge in bins.edges[1:].tolist()],
+            "entries": bins.entries.tolist(),
+            "positives": bins.positives.tolist(),
+            "mean_score": [_rounded(mean) for mean in bins.mean_scores.tolist()],
+            "share_positive": [_rounded(share) for share in bins.shares.tolist()],
+        }
+        for name, values in part.items():
+            columns.setdefault(name, []).extend(values)
+    return columns
+
+
+def gains_columns(classes: tuple[str, ...], found: Gains) -> Columns:
+    """Return the columns of ap_gain.csv, a row per class; a is the first model."""
+    return {
+        "class": list(classes),
+        "train_positives": found.train_positives.tolist(),
+        "test_positives": found.test_positives.tolist(),
+        "AP_a": [_rounded(ap) for ap in found.aps[0].tolist()],
+        "AP_b": [_rounded(ap) for ap in found.aps[1].tolist()],
+        "gain": [_rounded(gain) for gain in found.values.tolist()],
+    }
+
+
+def landscape_columns(models: tuple[str, str], found: Landscape) -> Columns:
+    """Return the columns of landscape.csv, a row per model and point of the grid."""
+    rows = list(product(models, found.steps.tolist(), found.steps.tolist()))
+    return {
+        "model": [model for model, _, _ in rows],
+        "step_1": [_rounded(step) for _, step, _ in rows],
+        "step_2": [_rounded(step) for _, _, step in rows],
+        "loss": [_rounded(loss) for loss in found.losses.ravel().tolist()],
+    }
+
+
+def _rounded(value: float) -> float | None:
+    """Round for reading; None where there is no number."""
+    return round(value, 6) if isfinite(value) else None
+
+
+def _cell(value: str | float | int | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

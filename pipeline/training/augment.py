@@ -1,0 +1,104 @@
+"""From stored pictures to what a model takes, on the device, with random changes in training."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+from pipeline.core.params import Params
+from pipeline.inference.score import to_float
+
+# Random numbers in 0..1 that `augment` uses up per picture: flip, right, down, zoom; then where
+# cutout is, across and down.
+DICE = 6
+
+MixedLabels = Literal["mean", "union"]
+
+
+class AugmentParams(Params):
+    """`train_teacher.augment` and `train_student.augment`."""
+
+    flip: float = Field(ge=0, le=1)
+    shift: float = Field(ge=0, le=0.5)
+    zoom: float = Field(ge=0, lt=1)
+    rand_augment: int = Field(ge=0)
+    rand_magnitude: int = Field(ge=0, le=30)
+    cutout: float = Field(ge=0, le=1)
+    mixup: float = Field(ge=0)
+    mixup_labels: MixedLabels
+
+
+def throw(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Throw the dice of n pictures, (n, DICE) float32 in 0..1."""
+    # Those of cutout by themselves: the others are the numbers that they were without it.
+    return np.hstack([rng.random((n, count), dtype=np.float32) for count in (4, DICE - 4)])
+
+
+def augment(pictures: Tensor, params: AugmentParams, dice: Tensor) -> Tensor:
+    """Change each picture by chance: RandAugment, flip, shift and zoom, then cutout.
+
+    (MixUp, which needs two pictures, is in mixup.py.)
+
+    Args:
+        pictures: (B, H, W, 3) uint8.
+        params: how many operations of RandAugment and how strong; the chance to flip; the
+            largest shift in each direction, as a share of the side; the largest zoom, 0.2 for
+            0.8 to 1.2, edges repeated outwards; the side of cutout's square, as a share.
+        dice: (B, DICE) in 0..1, the random numbers to use. RandAugment takes its own, from
+            torch's generator on the CPU.
+
+    Returns:
+        (B, 3, H, W) float32 in 0..1.
+    """
+    if not len(pictures):  # a process's share of a batch of few
+        return to_float(pictures)
+    if params.rand_augment:
+        pictures = _rand_augment(pictures, params.rand_augment, params.rand_magnitude)
+    batch = to_float(pictures)
+    flipped = dice[:, 0] < params.flip
+    if params.flip:
+        batch = torch.where(flipped[:, None, None, None], batch.flip(3), batch)
+    if params.shift or params.zoom:
+        # The grid spans -1..1, so a share of the side is twice that on it.
+        shift = (2 * dice[:, 1:3] - 1) * 2 * params.shift
+        scale = 1 / (1 + (2 * dice[:, 3] - 1) * params.zoom)
+        still = torch.zeros_like(scale)
+        across = torch.stack([scale, still, shift[:, 0]], dim=1)
+        down = torch.stack([still, scale, shift[:, 1]], dim=1)
+        grid = affine_grid(torch.stack([across, down], 1), list(batch.shape), align_corners=False)
+        batch = grid_sample(batch, grid, padding_mode="border", align_corners=False)
+    if params.cutout:
+        batch = _cut_out(batch, params.cutout, dice[:, 4:6])
+    return batch.contiguous(memory_format=torch.channels_last)
+
+
+def _rand_augment(pictures: Tensor, n_operations: int, magnitude: int) -> Tensor:
+    """Give each picture (B, H, W, 3) operations of its own, drawn from torchvision's fourteen.
+
+    torchvision draws once a call, for all that it is given, so each picture is a call.
+
+    Source: Cubuk et al. 2020, RandAugment.
+    """
+    from torchvision.transforms import v2  # a fifth of a second, which scoring need not wait
+
+    operate = v2.RandAugment(n_operations, magnitude)
+    return torch.stack([operate(picture.permute(2, 0, 1)) for picture in pictures]).movedim(1, 3)
+
+
+def _cut_out(batch: Tensor, side: float, places: Tensor) -> Tensor:
+    """Cover a square of each picture (B, 3, H, W) with the picture's mean colour.
+
+    Its centre may be anywhere in the picture; what lies outside is cut off.
+
+    Source: DeVries and Taylor 2017, where the square has the mean colour of all pictures.
+    """
+    height, width = batch.shape[2:]
+    across = (torch.arange(width, device=batch.device) + 0.5) / width
+    down = (torch.arange(height, device=batch.device) + 0.5) / height
+    in_columns = (across - places[:, :1]).abs() < side / 2
+    in_rows = (down - places[:, 1:]).abs() < side / 2
+    hole = in_rows[:, None, :, None] & in_columns[:, None, None, :]
+    return torch.where(hole, batch.mean(dim=(2, 3), keepdim=True), batch)

@@ -1,0 +1,97 @@
+"""The recipe of a training: optimizer, learning rate over time, when to stop."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+from torch import nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
+
+from pipeline.artifacts.curves import Epoch
+from pipeline.core.params import Params
+from pipeline.inference.score import Precision
+from pipeline.losses.form import Loss
+
+
+class FitParams(Params):
+    """`train_teacher.fit` and `train_student.fit`: the recipe."""
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    optimizer: Literal["adam", "adamw", "sgd"]
+    lr: float = Field(gt=0)
+    head_lr_multiplier: float = Field(gt=0)
+    momentum: float = Field(ge=0, lt=1)
+    weight_decay: float = Field(ge=0)
+    schedule: Literal["constant", "one_cycle", "cosine"]
+    early_stop_drop: float | None = Field(ge=0)
+    ema: float | None = Field(gt=0, lt=1)
+    precision: Precision
+
+
+class LinearParams(Params):
+    """`train_teacher.linear` and `train_student.linear`: the recipe where the head alone learns."""
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    lr: float = Field(gt=0)
+
+
+def of_linear(linear: LinearParams, fit: FitParams) -> FitParams:
+    """Return the recipe of a linear phase: that of `fit` with what differs."""
+    return fit.model_copy(update={**linear.model_dump(), "head_lr_multiplier": 1.0})
+
+
+def optimizer(network: nn.Module, head: nn.Module, loss: Loss, recipe: FitParams) -> Optimizer:
+    """Return the optimizer: backbone, head and loss as groups, each with its learning rate.
+
+    Args:
+        network: what is trained; the head, or what has it as its last layer.
+        head: the last layer.
+        loss: its parameters, if it has any, are trained along, without weight decay.
+        recipe: the recipe.
+    """
+    of_head = {id(parameter) for parameter in head.parameters()}
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in network.parameters() if id(p) not in of_head], "lr": recipe.lr},
+        {"params": list(head.parameters()), "lr": recipe.lr * recipe.head_lr_multiplier},
+        {
+            "params": list(loss.parameters()),
+            "lr": recipe.lr * loss.lr_multiplier,
+            "weight_decay": 0.0,
+        },
+    ]
+    groups = [group for group in groups if group["params"]]
+    if recipe.optimizer == "sgd":
+        return SGD(groups, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    kind = Adam if recipe.optimizer == "adam" else AdamW
+    return kind(groups, weight_decay=recipe.weight_decay)
+
+
+def schedule(optimizer: Optimizer, recipe: FitParams, n_batches: int) -> LRScheduler:
+    """Return the schedule, which is moved on after each of the n_batches of an epoch."""
+    steps = recipe.epochs * n_batches
+    if recipe.schedule == "one_cycle":
+        peaks = [group["lr"] for group in optimizer.param_groups]
+        # The momentum stays what the recipe says.
+        return OneCycleLR(optimizer, peaks, total_steps=max(steps, 2), cycle_momentum=False)
+    if recipe.schedule == "cosine":
+        return CosineAnnealingLR(optimizer, T_max=steps)
+    return LambdaLR(optimizer, lambda step: 1.0)
+
+
+def best(history: list[Epoch]) -> Epoch:
+    """Return the first epoch of highest val mAP."""
+    return max(history, key=lambda epoch: epoch.val_mAP)
+
+
+def should_stop(history: list[Epoch], drop: float | None) -> bool:
+    """Tell whether the last epoch fell too far below the best one before it.
+
+    With a drop of 0 the first epoch that does not improve stops (Zhou 2022); with 2 or 3 the
+    first that is more than that many points of mAP below the best (Chen 2024, Kim 2022).
+    """
+    if drop is None or len(history) < 2:
+        return False
+    fall = max(epoch.val_mAP for epoch in history[:-1]) - history[-1].val_mAP
+    return fall >= 0 if drop == 0 else fall > drop

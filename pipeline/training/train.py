@@ -1,0 +1,291 @@
+"""A training in its phases: the head on kept features, the whole network, or one after another."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from pydantic import Field
+from torch import nn
+
+from pipeline.artifacts.curves import Epoch, History
+from pipeline.artifacts.tables import Index
+from pipeline.core import identity, places
+from pipeline.core.arrays import Part, RowNumbers
+from pipeline.core.errors import InputError
+from pipeline.core.params import Params
+from pipeline.images import decode_cache
+from pipeline.inference import features
+from pipeline.inference.score import choose_device, describe_device, machine
+from pipeline.losses.form import Loss, Task
+from pipeline.models import classifier
+from pipeline.models.classifier import Classifier, ModelParams
+from pipeline.training import checkpoint, recipe
+from pipeline.training.augment import AugmentParams
+from pipeline.training.fit import Examples, fit, set_up
+from pipeline.training.recipe import FitParams, LinearParams
+
+log = logging.getLogger(__name__)
+
+Mode = Literal["end_to_end", "linear", "linear_init"]
+Phase = Literal["linear", "fit"]
+MakeLoss = Callable[[Task], Loss]
+
+# A phase is named as the section of its recipe.
+PHASES: dict[Mode, tuple[Phase, ...]] = {
+    "end_to_end": ("fit",),
+    "linear": ("linear",),
+    "linear_init": ("linear", "fit"),
+}
+
+
+class TrainParams(Params):
+    """What the sections train_teacher and train_student have in common."""
+
+    seed: int = Field(ge=0, lt=2**32)
+    model: ModelParams
+    mode: Mode
+    linear: LinearParams
+    fit: FitParams
+    augment: AugmentParams
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model in the state of its best epoch, and what led there.
+
+    Attributes:
+        history: of all phases, numbered through.
+        best: the best epoch of the last phase, which the model is of.
+        checkpoints: while they are there, the same call of `train` ends at once, with the same
+            result.
+        first: whether this process is the one that writes files; the helper processes of a run
+            on several devices have the same model.
+        machine: what it was trained on, as of `score.machine`.
+    """
+
+    model: Classifier
+    history: list[Epoch]
+    best: Epoch
+    checkpoints: list[Path]
+    first: bool
+    machine: dict[str, str | int]
+
+    @property
+    def curves(self) -> History:
+        """What is written of the training."""
+        return History(self.history, self.best)
+
+    def forget(self) -> None:
+        """Remove the checkpoints."""
+        if self.first:
+            for path in self.checkpoints:
+                checkpoint.remove(path)
+
+
+def train(
+    name: str,
+    params: TrainParams,
+    index: Index,
+    targets: np.ndarray,
+    make_loss: MakeLoss,
+    embedded: Path,
+    rows: RowNumbers | None = None,
+    keep: bool = False,
+) -> Trained:
+    """Train a model on the train pictures and return it as it was after its best epoch.
+
+    A run that was killed goes on after its last complete epoch: the checkpoint in the cache
+    folder is named by all that the result depends on, so a changed run starts anew.
+
+    Args:
+        name: the section of params.yaml, for messages.
+        params: the recipe.
+        index: the index.
+        targets: (N_train, C), or (N_train, C, 2), in the order of the index's train rows;
+            passed to the loss.
+        make_loss: makes the loss of a phase.
+        embedded: images.parquet, for pictures that have no file.
+        rows: which of the train rows to learn from, counted among them; None: all.
+        keep: leave the checkpoints to the caller, who is to `forget` them.
+
+    Returns:
+        The trained model.
+
+    Raises:
+        InputError: pictures or weights cannot be read; mode or loss do not go with the rest;
+            the loss is not finite; the device has too little memory, or the disk too little room.
+
+    Source: Cole et al. 2021, for the modes.
+    """
+    fabric = choose_device(params.fit.precision)
+    if fabric.is_global_zero:
+        log.info("device: %s", describe_device(fabric, params.fit.precision))
+    torch.manual_seed(params.seed)
+    model = classifier.build(params.model, index.classes, f"{name}.model")
+    _check_head(name, params, model)
+    targets = targets if rows is None else targets[rows]
+    phases = PHASES[params.mode]
+    losses = [make_loss(_task(params, phase, index, targets)) for phase in phases]
+    key = _key(params, index, targets, rows, model, type(losses[0]))
+    history: list[Epoch] = []
+    checkpoints: list[Path] = []
+    before: Loss | None = None
+    for phase, loss in zip(phases, losses, strict=True):
+        checkpoints.append(places.cache_folder() / "resume" / f"{name}-{phase}-{key}.ckpt")
+        _check_mixup(name, params.augment, loss)
+        if before is not None:
+            loss.carry_over(before)
+        network: nn.Module = model.head if phase == "linear" else model
+        augment_params = None if phase == "linear" else params.augment
+        recipe_ = _recipe(params, phase)
+        with _explained(fabric, name, params, phase):
+            fabric.to_device(model)
+            examples = _examples(fabric, params, phase, model, index, targets, embedded, rows)
+            run = set_up(
+                fabric, f"{name}.{phase}", params.seed, recipe_, augment_params, examples,
+                network, model.head, loss,
+            )  # fmt: skip
+            fitted = fit(run, checkpoints[-1])
+        # The next phase begins with the best epoch of this one.
+        network.load_state_dict(fitted.network)
+        loss.load_state_dict(fitted.loss)
+        done, before = len(history), loss
+        history += [replace(epoch, epoch=epoch.epoch + done) for epoch in fitted.history]
+    model.spec = replace(model.spec, frozen_backbone=params.mode == "linear")
+    best, first = recipe.best(history[done:]), fabric.is_global_zero
+    trained = Trained(model, history, best, checkpoints, first, machine(fabric))
+    if not keep:
+        trained.forget()
+    return trained
+
+
+@contextmanager
+def _explained(fabric: Fabric, name: str, params: TrainParams, phase: Phase) -> Iterator[None]:
+    """Say what the user can do about torch's errors of memory and of batch norm."""
+    recipe_ = _recipe(params, phase)
+    batch_size = f"{name}.{phase}.batch_size = {recipe_.batch_size}"
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise InputError(
+            f"{batch_size}: the memory of {describe_device(fabric, recipe_.precision)} is used up; "
+            f"should be smaller"
+        ) from None
+    except ValueError as error:
+        # torch's words for batch norm that is given one picture, shrunk to one place.
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise InputError(
+            f"{batch_size}: batch norm cannot take a single picture a step at model.input_size = "
+            f"{params.model.input_size}; should be at least 2 a device, with as many pictures, or "
+            f"{name}.model.freeze_batch_norm true"
+        ) from None
+
+
+def _recipe(params: TrainParams, phase: Phase) -> FitParams:
+    return recipe.of_linear(params.linear, params.fit) if phase == "linear" else params.fit
+
+
+def _task(params: TrainParams, phase: Phase, index: Index, targets: np.ndarray) -> Task:
+    """Return what the loss of a phase may know."""
+    epochs = _recipe(params, phase).epochs
+    complete = index.complete_val_labels
+    return Task(
+        targets=torch.from_numpy(targets),
+        epochs=epochs,
+        still_epochs=0 if phase == PHASES[params.mode][-1] else epochs,
+        positives_per_image=None if complete is None else float(complete.sum(axis=1).mean()),
+        priors=None if complete is None else tuple(complete.mean(axis=0).tolist()),
+        seed=params.seed,
+    )
+
+
+def _examples(
+    fabric: Fabric,
+    params: TrainParams,
+    phase: Phase,
+    model: Classifier,
+    index: Index,
+    targets: np.ndarray,
+    embedded: Path,
+    rows: RowNumbers | None,
+) -> Examples:
+    """Load what a phase learns from: pictures, or the features that the head is given."""
+    size, splits = params.model.input_size, [index.rows("train"), index.rows("val")]
+    inputs: list[np.ndarray] = [decode_cache.load(index, part, size, embedded) for part in splits]
+    if phase == "linear":
+        inputs = [
+            features.load(
+                fabric,
+                model,
+                pictures,
+                decode_cache.key(index, part, size),
+                4 * params.fit.batch_size,
+            )
+            for pictures, part in zip(inputs, splits, strict=True)
+        ]
+    learned = inputs[0] if rows is None else Part(inputs[0], rows)
+    on_device = fabric.to_device(torch.from_numpy(targets))
+    return Examples(learned, on_device, inputs[1], index.labels[splits[1]])
+
+
+def _check_mixup(name: str, params: AugmentParams, loss: Loss) -> None:
+    """Refuse blends of two pictures for a loss that remembers something of each one.
+
+    Raises:
+        InputError: it would not know which of the two it is to remember it of.
+    """
+    if params.mixup and params.mixup_labels == "union" and loss.per_picture:
+        raise InputError(
+            f"{name}.augment.mixup_labels = 'union': the loss {type(loss).__name__} remembers "
+            f"something of every picture, and a blend is of two; should be mean"
+        )
+
+
+def _check_head(name: str, params: TrainParams, model: Classifier) -> None:
+    """Refuse a mode that the head cannot do.
+
+    Raises:
+        InputError: the head is to be trained on features, and does not take any.
+    """
+    if params.mode == "end_to_end":
+        return
+    if params.model.boost_lu is not None:
+        raise InputError(
+            f"{name}.mode = {params.mode!r}: a boosted head takes maps, and features are kept "
+            f"without places; should be end_to_end, or {name}.model.boost_lu null"
+        )
+    if not isinstance(model.head, nn.Linear):
+        raise InputError(
+            f"{name}.mode = {params.mode!r}: the head of {params.model.backbone} is no linear "
+            f"layer; should be end_to_end"
+        )
+
+
+def _key(
+    params: TrainParams,
+    index: Index,
+    targets: np.ndarray,
+    rows: RowNumbers | None,
+    model: Classifier,
+    loss: type[Loss],
+) -> str:
+    """Return a name for all that the result depends on: params, data, weights, code, torch."""
+    splits = [index.rows(split) for split in ("train", "val")]
+    arrays = [targets, index.labels[splits[1]], np.array([]) if rows is None else rows]
+    return identity.name_of(
+        params.in_use(),
+        index.classes,
+        [decode_cache.key(index, part, params.model.input_size) for part in splits],
+        [hashlib.sha256(array.tobytes()).hexdigest() for array in arrays],
+        model.digest(),
+        identity.code(__name__, loss.__module__),
+        torch.__version__,
+    )
