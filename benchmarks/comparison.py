@@ -1,11 +1,13 @@
 """The tables of benchmarks.compare: means over runs, and differences run by run."""
 
+from typing import Any, TypeAlias
+
 import pandas as pd
 from scipy import stats
 
 from experiments.runs import spread
 
-Series = "pd.Series[float]"
+Series: TypeAlias = "pd.Series[float]"
 CELL = ["loss", "method", "generation"]
 
 
@@ -54,7 +56,8 @@ def best_student(results: pd.DataFrame, n_runs: int) -> tuple[str, str, int] | N
     means = students.mean()[students.count() == n_runs]
     if means.empty:
         return None
-    loss, method, generation = means.idxmax()  # type: ignore[misc]
+    cell: Any = means.idxmax()  # of an index of three levels: a tuple
+    loss, method, generation = cell
     return str(loss), str(method), int(generation)
 
 

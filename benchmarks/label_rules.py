@@ -182,7 +182,7 @@ def draw(path: Path, runs: dict[str, tuple[Run, dict[str, npt.NDArray[np.float64
 def _line(axes: npt.NDArray[Any], curve: Curve, values: npt.NDArray[np.float64]) -> None:
     """Draw a rule in both panels, a dot at tau .5 in the first."""
     precision, recall, f1 = values.T
-    style = {"color": curve.colour, "linestyle": curve.dashes, "linewidth": 1.8}
+    style: dict[str, Any] = {"color": curve.colour, "linestyle": curve.dashes, "linewidth": 1.8}
     left: Axes = axes[0]
     left.plot(recall, precision, label=curve.name, **style)
     half = TAUS == 0.5

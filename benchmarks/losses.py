@@ -118,9 +118,9 @@ def _measure(data: Path, values: Values) -> Values:
     make_loss: Any = partial(catalogue.build, params)
     trained = train("train_teacher", params, index, targets, make_loss, embedded)
     fabric = choose_device("32")
-    model = fabric.to_device(trained.model)
+    fabric.to_device(trained.model)
     truth = tables.read_truth(data / "truth.parquet").of(index, "test")
-    probs = score_split(fabric, model, index, "test", embedded, 256)
+    probs = score_split(fabric, trained.model, index, "test", embedded, 256)
     return {
         "best_epoch": trained.best.epoch,
         "val_mAP": trained.best.val_mAP,

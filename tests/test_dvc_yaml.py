@@ -15,6 +15,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from pipeline.core import identity
+from pipeline.reports.run_report import FIGURES
 from stages.train_teacher import TrainTeacherParams
 from tests.conftest import ROOT, SMALL, edit_params
 
@@ -106,6 +107,11 @@ def test_only_evaluate_depends_on_the_truth(dvc_yaml: dict[str, Any]) -> None:
         if any("truth" in path for path in stage.get("deps", []))
     ]
     assert readers == ["evaluate"]
+
+
+def test_every_figure_of_the_report_is_kept_by_dvc(dvc_yaml: dict[str, Any]) -> None:
+    kept = dvc_yaml["stages"]["evaluate"]["outs"]
+    assert {f"reports/evaluate/{name}" for name in FIGURES} <= set(kept)
 
 
 def test_the_library_imports_no_stage_and_no_stage_another(imports: grimp.ImportGraph) -> None:
