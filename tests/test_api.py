@@ -187,6 +187,7 @@ def test_the_defaults_of_rules_are_those_that_params_yaml_ships_but_for_the_rule
         ({"observed": OBSERVED[:2]}, r"label: observed of shape \(2, 3\): should be \(4, 3\)"),
         ({"observed": 2 * OBSERVED}, "label: observed: should be 1, 0 or -1 each"),
         ({"probs": PROBS[0]}, r"label: probs of shape \(3,\): should be \(N, C\)"),
+        ({"probs": PROBS[:0]}, r"label: probs of shape \(0, 3\): should be \(N, C\)"),
         ({"probs": 2 * PROBS}, "label: probs: should be probabilities, from 0 to 1 each"),
         ({"probs": PROBS * np.nan}, "label: probs: should be probabilities"),
         ({"calibrate": "prior"}, "label: val_labels = None: should be given for prior = 'val'"),

@@ -76,7 +76,7 @@ def build(
         known = ", ".join(LOSSES)
         raise InputError(f"losses.build: name = {excerpt(name)}: should be one of {known}")
     for key, value, least in (("num_classes", num_classes, 2), ("epochs", epochs, 1)):
-        if not isinstance(value, int) or value < least:
+        if not isinstance(value, int | np.integer) or value < least:
             raise InputError(
                 f"losses.build: {key} = {excerpt(value)}: should be a whole number >= {least}"
             )

@@ -106,7 +106,7 @@ def _check_given(
 
 def _scores(name: str, values: npt.ArrayLike, n_classes: int | None = None) -> Probs:
     scores = np.asarray(values).astype(np.float32)
-    if scores.ndim != 2 or n_classes not in (None, scores.shape[1]):
+    if scores.ndim != 2 or not scores.size or n_classes not in (None, scores.shape[1]):
         columns = "C" if n_classes is None else n_classes
         raise InputError(f"label: {name} of shape {scores.shape}: should be (N, {columns})")
     if not ((scores >= 0) & (scores <= 1)).all():  # False for NaN, too
