@@ -1,6 +1,7 @@
 """A section of params.yaml becomes a typed, frozen object.
 
-Defaults live in params.yaml alone; a class here or elsewhere never has one. The class of
+Defaults live in params.yaml alone; a class here or elsewhere never has one. (What is called without
+it, from Python, has defaults of its own, which a test holds to be the same.) The class of
 a section stands in the module that uses it, so that a knob of the student does not belong
 to the code that a teacher's result depends on.
 """

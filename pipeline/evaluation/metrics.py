@@ -4,26 +4,32 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import average_precision_score
 
-from pipeline.core.arrays import BoolMatrix, Probs, Targets
+from pipeline.core.arrays import BoolMatrix, Targets
 
 
-def average_precisions(truth: BoolMatrix, probs: Probs) -> npt.NDArray[np.float64]:
+def average_precisions(truth: npt.ArrayLike, probs: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Return the average precision of each class in percent, (C,); NaN without positives.
 
     Args:
-        truth: (N, C) complete labels.
-        probs: (N, C) scores; only their order counts.
+        truth: (N, C) complete labels; an array or a tensor, of bool or 0 and 1.
+        probs: (N, C) scores, likewise; only their order counts.
 
     Source: scikit-learn's average_precision_score, as in the public code of the papers.
     """
-    aps = np.full(truth.shape[1], np.nan)
-    for column in np.flatnonzero(truth.any(axis=0)):
-        aps[column] = 100 * average_precision_score(truth[:, column], probs[:, column])
+    labels, scores = np.asarray(truth), np.asarray(probs)
+    aps = np.full(labels.shape[1], np.nan)
+    for column in np.flatnonzero(labels.any(axis=0)):
+        aps[column] = 100 * average_precision_score(labels[:, column], scores[:, column])
     return aps
 
 
-def mean_average_precision(truth: BoolMatrix, probs: Probs) -> float:
-    """Return the mAP in percent; a class without any positive counts 0."""
+def mean_average_precision(truth: npt.ArrayLike, probs: npt.ArrayLike) -> float:
+    """Return the mAP in percent; a class without any positive counts 0.
+
+    Args:
+        truth: as of `average_precisions`.
+        probs: likewise.
+    """
     return mean_over_classes(average_precisions(truth, probs))
 
 

@@ -4,6 +4,7 @@ docs/rules.md has the rules with formulas, and what each is good for.
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -118,14 +119,49 @@ def pseudo_labels(
         InputError: not a single label comes out, so there would be nothing to learn; or there
             is nothing that the calibration could learn from, such as complete labels of val.
     """
-    targets = index.targets[index.rows("train")]
     evidence = Evidence(
         probs=scores.probs,
-        targets=targets,
+        targets=index.targets[index.rows("train")],
         val_labels=index.complete_val_labels,
         val_probs=None if val_scores is None else val_scores.probs,
         prior=params.prior,
     )
+    found = apply(params, evidence)
+    return PseudoLabels(
+        image_ids=scores.image_ids,
+        observed=evidence.targets == 1,
+        labels=found.labels,
+        probs=np.where(found.labels, scores.probs, np.float32(np.nan)),
+        rule=_described(params, scores, found.calibrated),
+        targets=found.targets,
+        weights=found.weights,
+    )
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What a rule makes of scores, (N, C) each.
+
+    Attributes:
+        labels: the positives.
+        targets: float32 in 0..1, the chance that the class is there; None: the labels, 0 or 1.
+        weights: float32 >= 0, how much each entry counts; None: all 1.
+        calibrated: the scores as the rule saw them, before what was named counted.
+    """
+
+    labels: BoolMatrix
+    targets: npt.NDArray[np.float32] | None
+    weights: npt.NDArray[np.float32] | None
+    calibrated: Calibrated
+
+
+def apply(params: PseudoLabelParams, evidence: Evidence) -> Applied:
+    """Apply a rule to scores.
+
+    Raises:
+        InputError: as of `pseudo_labels`.
+    """
+    targets = evidence.targets
     calibrated = CALIBRATIONS[params.calibrate](evidence)
     q = calibrated.scores
     if params.annotator == "uniform":
@@ -146,14 +182,11 @@ def pseudo_labels(
             f"{q.max():.4f}), so no picture would have a label; should be lower, "
             f"or pseudo_label.keep_observed true"
         )
-    return PseudoLabels(
-        image_ids=scores.image_ids,
-        observed=targets == 1,
+    return Applied(
         labels=labels,
-        probs=np.where(labels, scores.probs, np.float32(np.nan)),
-        rule=_described(params, scores, calibrated),
         targets=None if soft is None else soft.astype(np.float32),
         weights=None if weights is None else weights.astype(np.float32),
+        calibrated=calibrated,
     )
 
 

@@ -1,0 +1,112 @@
+"""A loss for a training loop of one's own: no params.yaml, the papers' values as defaults."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.core.errors import InputError, excerpt
+from pipeline.core.params import check_section
+from pipeline.losses.assume_negative import IUN
+from pipeline.losses.catalogue import LOSSES, LossParams, settings_of
+from pipeline.losses.catalogue import build as build_chosen
+from pipeline.losses.form import Loss, Task
+
+# Those that params.yaml ships, where each has its comment; a test holds them to be the same.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "dw": {"gamma": 0.5},
+    "wan": {"gamma": None},
+    "l1r": {"lambda": 1e-5},
+    "l2r": {"lambda": 1e-5},
+    "ls": {"epsilon": 0.1},
+    "n_ls": {"epsilon": 0.1},
+    "epr": {"expected_positives": None},
+    "role": {"expected_positives": None, "lr_multiplier": 10.0},
+    "em": {"alpha": 0.1},
+    "entmin": {"alpha": 0.1},
+    "em_apl": {"alpha": 0.1, "beta": 0.2, "theta": 0.9, "warmup_epochs": 5},
+    "focal": {"gamma": 2.0},
+    "asl": {"gamma_pos": 1.0, "gamma_neg": 4.0, "margin": 0.05, "focusing_gradient": False},
+    "hill": {"lambda": 1.5, "margin": 1.0, "gamma": 2.0},
+    "splc": {"tau": 0.6, "margin": 1.0, "gamma": 2.0},
+    "ll_r": {"delta": 0.2},
+    "ll_ct": {"delta": 0.2},
+    "ll_cp": {"delta": 0.1},
+    "gr": {
+        "w": [0.0, 2.0],
+        "b": [-2.0, -2.0],
+        "mu": [0.5, 0.8],
+        "sigma": [2.0, 0.5],
+        "q2": 0.01,
+        "q3": 1.0,
+    },
+}
+
+
+def build(
+    name: str,
+    num_classes: int,
+    epochs: int,
+    targets: Tensor | np.ndarray | None = None,
+    seed: int = 0,
+    **settings: Any,
+) -> Loss:
+    """Return a loss by its name, for a training loop of one's own.
+
+    The loop calls `loss(logits, targets, rows)` for the mean over a batch, and sets `loss.epoch`
+    to 1, 2, ... `Loss` says what more a loss may ask of it, docs/api.md which losses do.
+
+    Args:
+        name: as in docs/losses.md, "gr" say.
+        num_classes: C, at least 2.
+        epochs: how many there will be; schedules run from the first to the last.
+        targets: (N, C), what was observed of the training images: 1 positive, -1 negative,
+            0 unknown. For em_apl, role, ll_cp, which remember something of every image, and iun.
+        seed: of random numbers that the loss draws (role).
+        settings: the loss's own, as in params.yaml, each in place of its default; `lambda` is
+            written `lambda_`. epr and role need `expected_positives`, the mean number of
+            positives of an image.
+
+    Raises:
+        InputError: there is no such loss or setting, a value is out of range, or something that
+            the loss needs was not given.
+    """
+    if name not in LOSSES:
+        known = ", ".join(LOSSES)
+        raise InputError(f"losses.build: name = {excerpt(name)}: should be one of {known}")
+    for key, value, least in (("num_classes", num_classes, 2), ("epochs", epochs, 1)):
+        if not isinstance(value, int | np.integer) or value < least:
+            raise InputError(
+                f"losses.build: {key} = {excerpt(value)}: should be a whole number >= {least}"
+            )
+    given = {"lambda" if key == "lambda_" else key: value for key, value in settings.items()}
+    merged = DEFAULTS.get(name, {}) | given
+    checked = check_section("losses.build", name, {name: merged}, settings_of(LOSSES[name]))
+    if merged.get("expected_positives", 1) is None:
+        raise InputError(
+            f"losses.build: {name}.expected_positives = None: should be a number > 0, the mean "
+            f"number of positives of an image"
+        )
+    chosen = LossParams.model_validate({"loss": name, "losses": {name: checked.model_dump()}})
+    return build_chosen(chosen, Task(_observed(name, num_classes, targets), epochs, seed=seed))
+
+
+def _observed(name: str, num_classes: int, targets: Tensor | np.ndarray | None) -> Tensor:
+    """Return the targets as a tensor, (N, C); without any, of no images."""
+    if targets is None:
+        if LOSSES[name].per_picture or issubclass(LOSSES[name], IUN):
+            raise InputError(
+                f"losses.build: targets = None: should be what was observed of the training "
+                f"images, (N, {num_classes}), which {name} needs"
+            )
+        return torch.zeros(0, num_classes)
+    observed = torch.as_tensor(targets)
+    if observed.dim() != 2 or observed.shape[1] != num_classes:
+        raise InputError(
+            f"losses.build: targets of shape {tuple(observed.shape)}: should be "
+            f"(N, {num_classes}), a row for each training image"
+        )
+    if not ((observed == 1) | (observed == 0) | (observed == -1)).all():
+        raise InputError("losses.build: targets: should be 1, 0 or -1 each")
+    return observed
