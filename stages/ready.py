@@ -42,6 +42,7 @@ def make_ready() -> list[str]:
         InputError: it cannot be; the message says what can be done.
     """
     done = [_close_site(), _follow_git(), _mend_lock(), _mend_rwlock()]
+    _point_to_site()
     return [line for line in done if line]
 
 
@@ -138,20 +139,45 @@ def _close_site() -> str | None:
     return said
 
 
+def _point_to_site() -> None:
+    """Tell DVC where its own folder is, from wherever it works.
+
+    An experiment of a queue runs in a copy of the project, from which DVC does not find the
+    relative path of .dvc/config again. The setting goes into the copy along with config.local.
+    """
+    if "DVC_SITE_CACHE_DIR" in os.environ or not Path(".dvc/config").is_file():
+        return
+    try:
+        told = _local().get("core", "site_cache_dir", fallback="").strip("\"'")
+    except (configparser.Error, ValueError):
+        return  # DVC says what is wrong with it
+    # Another folder is the user's own; one of this name is of where the project was before.
+    if told != str(SITE.resolve()) and Path(told or SITE).name == SITE.name:
+        _configure("core.site_cache_dir", str(SITE.resolve()))
+
+
+def _local() -> configparser.ConfigParser:
+    """Return the settings of DVC that git does not keep."""
+    local = configparser.ConfigParser(interpolation=None, strict=False)
+    local.read(".dvc/config.local", encoding="utf-8")
+    return local
+
+
+def _configure(*change: str) -> None:
+    if run_dvc("config", "--local", "--quiet", *change):
+        raise InputError("`dvc config` failed; what it said is above")
+
+
 def _follow_git() -> str | None:
     """Tell DVC whether there is a git repository with a commit; else it wants one."""
     under_git = _is_committed()
-    local = configparser.ConfigParser(interpolation=None, strict=False)
     try:
-        local.read(".dvc/config.local", encoding="utf-8")
-        without = local.getboolean("core", "no_scm", fallback=False)
+        without = _local().getboolean("core", "no_scm", fallback=False)
     except (configparser.Error, ValueError):
         return None  # DVC says what is wrong with it
     if under_git != without:
         return None
-    change = ("--unset", "core.no_scm") if under_git else ("core.no_scm", "true")
-    if run_dvc("config", "--local", "--quiet", *change):
-        raise InputError("`dvc config` failed; what it said is above")
+    _configure(*(("--unset", "core.no_scm") if under_git else ("core.no_scm", "true")))
     if under_git:
         return "there is a git repository now: DVC uses it (core.no_scm in .dvc/config.local)"
     return "no git repository with a commit: DVC goes without (core.no_scm in .dvc/config.local)"

@@ -1,7 +1,7 @@
 """NUS-WIDE: miniatures of the official lists and of the arrays, and what is refused of them."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,12 +41,17 @@ def make_lists(place: Path, pictures: str = "Flickr") -> None:
     write_pictures(place / pictures, [*TRAIN, *TEST])
 
 
-def make_arrays(place: Path, backslashes: bool = False, kind: str = "<f8") -> None:
-    """Write the arrays of the public code, with all 81 concepts."""
+def make_arrays(
+    place: Path,
+    backslashes: bool = False,
+    kind: str = "<f8",
+    concepts: Sequence[str] = CONCEPTS,
+) -> None:
+    """Write the arrays of the public code, with all 81 concepts as a rule."""
     place.mkdir(parents=True, exist_ok=True)
     for part, shown in (("train", TRAIN), ("val", TEST)):
         paths = [path.replace("/", "\\") if backslashes else path for path in shown]
-        labels = [[name in names for name in CONCEPTS] for names in shown.values()]
+        labels = [[name in names for name in concepts] for names in shown.values()]
         np.save(place / f"formatted_{part}_images.npy", np.array(paths))
         np.save(place / f"formatted_{part}_labels.npy", np.array(labels).astype(kind))
     write_pictures(place / "Flickr", [*TRAIN, *TEST])

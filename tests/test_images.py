@@ -357,7 +357,7 @@ def test_pictures_that_are_decoded_at_once_have_a_bounded_sum_of_pixels(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(reading, "_AT_ONCE", reading._Budget(200))
-    monkeypatch.setattr(reading.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
     lock, sums, now = threading.Lock(), [], [0]
 
     def look(encoded: bytes) -> tuple[int, int]:

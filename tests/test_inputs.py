@@ -11,6 +11,7 @@ from PIL import Image
 
 from pipeline.datasets import inputs
 from tests.conftest import RunStage, SetParams
+from tests.test_datasets_nuswide import NAMES, make_arrays, make_lists
 
 Describe = Callable[[], dict[str, Any]]
 
@@ -84,6 +85,18 @@ def test_a_source_is_read_once_as_long_as_it_is_the_same(
     (root / "labels.csv").write_text((root / "labels.csv").read_text() + "\n")
     assert describe() != first
     assert times
+
+
+@pytest.mark.parametrize("place", ["", "nuswide"])
+def test_files_that_go_before_those_that_were_read_are_noticed(
+    place: str, describe: Describe, root: Path, set_params: SetParams
+) -> None:
+    set_params({"prepare.source": "nuswide"})
+    make_lists(root / place, pictures="images")
+    first = describe()
+    assert describe() == first
+    make_arrays(root / place, concepts=NAMES)
+    assert list(describe()["annotations"]) != list(first["annotations"])
 
 
 @pytest.mark.parametrize("who", ["teacher", "student"])

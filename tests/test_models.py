@@ -39,7 +39,7 @@ def params(
     return ModelParams.model_validate({"backbone": backbone, "weights": where, **chosen})
 
 
-def classifier(backbone: str, n_classes: int, input_size: int = 224) -> Classifier:
+def untrained(backbone: str, n_classes: int, input_size: int = 224) -> Classifier:
     classes = tuple(str(number) for number in range(n_classes))
     return Classifier(Spec(backbone, classes, input_size, *CENTRED))
 
@@ -86,7 +86,7 @@ def test_backbones_are_all_of_torchvisions_classification_models() -> None:
 def test_the_head_is_the_only_layer_that_knows_the_classes(backbone: str) -> None:
     size = 299 if backbone == "inception_v3" else 224
     with torch.device("meta"):
-        model, other = classifier(backbone, 13, size), classifier(backbone, 17, size)
+        model, other = untrained(backbone, 13, size), untrained(backbone, 17, size)
     shapes = {key: value.shape for key, value in other.net.state_dict().items()}
     differing = {k for k, value in model.net.state_dict().items() if value.shape != shapes[k]}
     assert f"{model.head_name}.weight" in differing
@@ -96,7 +96,7 @@ def test_the_head_is_the_only_layer_that_knows_the_classes(backbone: str) -> Non
 
 @pytest.mark.parametrize("backbone", REGNETS)
 def test_the_head_of_a_regnet_is_its_last_layer(backbone: str) -> None:
-    model = classifier(backbone, 13)
+    model = untrained(backbone, 13)
     assert model.head is model.net.fc
     assert model.head.get_parameter("weight").shape[0] == 13
 
@@ -105,7 +105,7 @@ def test_the_head_of_a_regnet_is_its_last_layer(backbone: str) -> None:
 @pytest.mark.parametrize("backbone", ["small_cnn", "alexnet", "resnet18", "squeezenet1_1"])
 def test_the_head_is_found_though_other_layers_are_as_wide(backbone: str, n_classes: int) -> None:
     with torch.device("meta"):
-        model = classifier(backbone, n_classes)
+        model = untrained(backbone, n_classes)
         last = [m for m in model.net.modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1]
     assert model.head is last
 
@@ -255,7 +255,7 @@ def test_weights_of_a_densenet_may_have_the_names_of_old_files(tmp_path: Path) -
 )  # fmt: skip
 def test_old_names_of_a_vision_transformer_are_todays(old: str, new: str) -> None:
     with torch.device("meta"):
-        today = classifier("vit_b_32", 3).net.state_dict()
+        today = untrained("vit_b_32", 3).net.state_dict()
     assert weights._current_name(old) == new
     assert new in today
     assert all(weights._current_name(key) == key for key in today)
@@ -263,7 +263,7 @@ def test_old_names_of_a_vision_transformer_are_todays(old: str, new: str) -> Non
 
 def test_positions_of_a_vision_transformer_are_interpolated_to_our_size() -> None:
     with torch.device("meta"):
-        model = classifier("vit_b_32", 3, input_size=64)
+        model = untrained("vit_b_32", 3, input_size=64)
         wanted = model.net.state_dict()["encoder.pos_embedding"].shape
     grid = torch.arange(49.0).reshape(1, 49, 1).expand(1, 49, 768)
     of_224 = torch.cat([torch.full((1, 1, 768), -5.0), grid], dim=1)
@@ -493,7 +493,7 @@ def test_equal_models_are_equal_files(tmp_path: Path) -> None:
 def test_the_model_file_says_that_a_backbone_is_frozen_and_nothing_where_it_is_not(
     held_out: Fold | None, tmp_path: Path
 ) -> None:
-    path, model = tmp_path / "model.safetensors", classifier("small_cnn", 3)
+    path, model = tmp_path / "model.safetensors", untrained("small_cnn", 3)
     for frozen in (True, False):
         model.spec = replace(model.spec, frozen_backbone=frozen, held_out=held_out)
         model_file.save(path, model)
@@ -529,7 +529,7 @@ def test_a_file_that_is_no_model_of_ours_is_refused(tmp_path: Path) -> None:
 
 def described_as(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Write a model file whose metadata are another program's, so without a digest."""
-    model_file.save(path, classifier("small_cnn", 3))
+    model_file.save(path, untrained("small_cnn", 3))
     with safe_open(path, "pt") as file:
         described = json.loads(file.metadata()["spml.spec"])
     del described["digest"]
@@ -590,12 +590,12 @@ def test_a_description_of_another_backbone_is_refused_in_one_line(
 def test_a_model_file_without_a_digest_is_read(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     described_as(path, lambda spec: None)
-    assert model_file.load(path).spec == classifier("small_cnn", 3).spec
+    assert model_file.load(path).spec == untrained("small_cnn", 3).spec
 
 
 def test_every_changed_byte_of_a_model_file_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    model_file.save(path, classifier("small_cnn", 3))
+    model_file.save(path, untrained("small_cnn", 3))
     content = path.read_bytes()
     end = 8 + int.from_bytes(content[:8], "little")
     for at in [*range(0, end, 43), *range(end, len(content), len(content) // 20), len(content) - 1]:
@@ -610,7 +610,7 @@ def test_every_changed_byte_of_a_model_file_is_noticed(tmp_path: Path) -> None:
 
 def test_two_weights_that_have_changed_places_are_noticed(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    model_file.save(path, classifier("small_cnn", 3))
+    model_file.save(path, untrained("small_cnn", 3))
     state = load_file(path)
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
@@ -621,7 +621,7 @@ def test_two_weights_that_have_changed_places_are_noticed(tmp_path: Path) -> Non
 
 
 def test_a_model_of_another_role_is_refused_where_the_role_counts(tmp_path: Path) -> None:
-    path, model = tmp_path / "model.safetensors", classifier("small_cnn", 3)
+    path, model = tmp_path / "model.safetensors", untrained("small_cnn", 3)
     for role in ("teacher", "student", None):
         model.spec = replace(model.spec, role=role, made_from={"spml.made_from.index": "1"})
         model_file.save(path, model)
@@ -639,7 +639,7 @@ def test_a_model_of_another_role_is_refused_where_the_role_counts(tmp_path: Path
 
 def test_a_model_file_with_other_weights_than_it_says_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    model = classifier("small_cnn", 3)
+    model = untrained("small_cnn", 3)
     model.spec = Spec("small_cnn", ("a", "b"), 32, *CENTRED)
     model_file.save(path, model)
     with pytest.raises(InputError) as caught:

@@ -192,8 +192,20 @@ def test_a_source_archive_runs_and_may_become_a_repository_later(archive: Path) 
 
 
 @pytest.mark.slow
+def test_an_experiment_in_a_copy_of_the_project_finds_dvcs_own_folder(archive: Path) -> None:
+    stage = "stages:\n  only:\n    cmd: echo ${seed} > out\n    params: [seed]\n    outs: [out]\n"
+    (archive / "dvc.yaml").write_text(stage)
+    (archive / "params.yaml").write_text("seed: 0\n")
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
+        subprocess.run([*GIT, *command], check=True)
+    say()
+    assert "Ran experiment(s)" in dvc("exp", "run", "--temp", "-S", "seed=1")
+
+
+@pytest.mark.slow
 def test_a_poisoned_note_in_dvcs_default_folder_is_never_read(archive: Path) -> None:
     say()
+    dvc("config", "--local", "--unset", "core.site_cache_dir")  # git's setting alone protects, too
     (archive / "dvc.yaml").unlink()
     (archive / "file").write_text("a")
     dvc("add", "file")

@@ -33,6 +33,14 @@ def _handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+@pytest.fixture(autouse=True)
+def _heard() -> Iterator[None]:
+    """Let SIGINT be heard where the tests were started in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(("number", "exit_code"), SIGNALS)
 def test_a_signal_ends_a_stage_in_one_line_with_nothing_half_written(
     tmp_path: Path, number: int, exit_code: int
@@ -122,6 +130,26 @@ def test_a_command_ends_when_its_starter_is_killed(tmp_path: Path, shell: list[s
         assert starter.stdout is not None
         assert starter.stdout.read() == LINE.format("SIGTERM")
     assert {path.name for path in tmp_path.iterdir()} <= {"__pycache__", "pid", "works.py"}
+
+
+def test_a_command_whose_starter_is_gone_before_it_can_ask_ends(tmp_path: Path) -> None:
+    (tmp_path / "works.py").write_text(f"import time\ntime.sleep(1)\n{WORKS}")
+    starter = (
+        "import os, subprocess, sys\n"
+        "command = [sys.executable, '-c', 'import works; works.main()']\n"
+        "file = open('said', 'w')\n"
+        "environment = os.environ | {'DVC_STAGE': 'works'}\n"
+        "print(subprocess.Popen(command, env=environment, stdout=file, stderr=file).pid)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    done = subprocess.run(
+        [sys.executable, "-c", starter], cwd=tmp_path, env=environment, check=True,
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    command = psutil.Process(int(done.stdout))
+    wait_for(lambda: not runs(command))
+    assert (tmp_path / "said").read_text() == LINE.format("SIGTERM")
+    assert not (tmp_path / "file").exists()
 
 
 def test_a_training_that_is_stopped_goes_on_after_its_last_epoch(

@@ -753,7 +753,8 @@ def test_a_file_says_what_it_was_made_from_and_is_refused_beside_something_else(
         with pytest.raises(InputError) as error:
             tables.check_made_from(path, found, **digests)
         assert str(error.value) == (
-            f"{path}: was made with another {what} than the one there is now: run `dvc repro`"
+            f"{path}: was made with another {what} than the one there is now: run `dvc repro`, or, "
+            f"to keep what was changed by hand, the stages that follow it"
         )
     # One that says nothing is another program's.
     tables.check_made_from(path, {}, index=other.digest())

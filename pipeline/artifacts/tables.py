@@ -506,7 +506,8 @@ def check_made_from(path: Path, about: Mapping[str, str], **digests: str) -> Non
         if about.get(key, digest) != digest:
             what = key.rpartition(".")[2].replace("_", " ")
             raise InputError(
-                f"{path}: was made with another {what} than the one there is now: run `dvc repro`"
+                f"{path}: was made with another {what} than the one there is now: run `dvc repro`, "
+                f"or, to keep what was changed by hand, the stages that follow it"
             )
 
 

@@ -15,6 +15,9 @@ GRACE = 20.0
 # Whoever sets one of these for a command wants it to end with himself: DVC, the launchers of
 # several processes, experiments.runs. A command that is started by hand may outlive its terminal.
 STARTED = ("DVC_STAGE", "LOCAL_RANK", "SPML_ENDS_WITH_STARTER")
+# Who takes over a process whose starter has ended, besides whatever is the first of all.
+REAPERS = ("init", "launchd", "systemd", "tini", "dumb-init")
+STARTERS = ("python", "dvc", "torchrun")
 SHELLS = ("sh", "bash", "dash", "fish", "ksh", "zsh")
 
 
@@ -98,6 +101,12 @@ def _watch(starter: psutil.Process | None, asked: threading.Event, ended: thread
 
 def _has_ended(process: psutil.Process) -> bool:
     try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+        name = process.name()
+        # It may have ended before this process could ask who it was.
+        took_over = name in REAPERS or (process.pid == 1 and not name.startswith(STARTERS))
+        gone = not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+        return took_over or gone
     except psutil.NoSuchProcess:
         return True
+    except psutil.AccessDenied:
+        return False

@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.core import files, hashes, identity, kept, places
 from pipeline.core.errors import InputError
-from pipeline.datasets.prepare import PrepareParams, read_source, root_of_source
+from pipeline.datasets.prepare import BENCHMARKS, PrepareParams, read_source, root_of_source
 
 Description = dict[str, Any]
 
@@ -73,19 +73,43 @@ def _read(params: PrepareParams, root: Path) -> tuple[dict[str, str | None], lis
     """Return the annotation files with their hashes, and the paths of the images.
 
     Reading a source can take minutes. What came of it is kept, and holds as long as the files
-    that were read have the same content.
+    that were read have the same content, and nothing lies beside them that a benchmark's reader
+    might rather take, as the arrays of NUS-WIDE or pictures that are there by now.
     """
     key = identity.name_of(str(root), params.in_use(), identity.code("pipeline.datasets.prepare"))
     path = places.cache_folder() / "sources" / f"{key}.json"
     with contextlib.suppress(FileNotFoundError, kept.DamagedError):
         told: Description = json.loads(kept.read(path, path.name))
-        if _hashed(root, told["annotations"]) == told["annotations"]:
+        same = _hashed(root, told["annotations"]) == told["annotations"]
+        if same and told["beside"] == _beside(params, root):
             return told["annotations"], told["images"]
     rows = read_source(params)
     names = sorted(_relative(path, root) for path in rows.files)
-    told = {"annotations": _hashed(root, names), "images": rows.paths or []}
+    told = {
+        "annotations": _hashed(root, names),
+        "images": rows.paths or [],
+        "beside": _beside(params, root),  # now, since reading may have unpacked archives
+    }
     kept.write(path, json.dumps(told).encode())
     return told["annotations"], told["images"]
+
+
+def _beside(params: PrepareParams, root: Path) -> str | None:
+    """Return a name for what the folders are in which a benchmark's reader looks; else None.
+
+    The other sources are read from the files that params.yaml names, wherever more may lie.
+    """
+    if params.source not in (*BENCHMARKS, "voc2012"):
+        return None
+    return identity.name_of({path.name: _listed(path) for path in root.iterdir()})
+
+
+def _listed(folder: Path) -> list[str]:
+    """Return the names in a folder; none where it is a file, or may not be read."""
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208  Path would make an object of each
+    except OSError:
+        return []
 
 
 def _hashed(root: Path, names: Any) -> dict[str, str | None]:

@@ -14,6 +14,7 @@ from lightning_fabric.plugins.environments.cluster_environment import ClusterEnv
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning_fabric.strategies.launchers import subprocess_script
 from pydantic import Field
 from torch import Tensor, nn
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
@@ -77,6 +78,9 @@ def choose_device(precision: Precision) -> Fabric:
         precision=_FABRIC_PRECISION[precision],
         plugins=[_environment(world)],
     )
+    # Fabric's own watch over its helper processes kills the first one, too, and with it the line
+    # and the exit code of what went wrong; `alarm` ends them all.
+    subprocess_script._launch_process_observer = lambda processes: None
     fabric.launch()
     if size > 1 and not alarm.is_watched():
         alarm.watch(_shared_store(fabric), fabric.is_global_zero, size)
