@@ -80,7 +80,7 @@ def choose_device(precision: Precision) -> Fabric:
     )
     # Fabric's own watch over its helper processes kills the first one, too, and with it the line
     # and the exit code of what went wrong; `alarm` ends them all.
-    subprocess_script._launch_process_observer = lambda processes: None
+    subprocess_script._launch_process_observer = lambda child_processes: None
     fabric.launch()
     if size > 1 and not alarm.is_watched():
         alarm.watch(_shared_store(fabric), fabric.is_global_zero, size)
