@@ -29,8 +29,10 @@ COPIED = (
     "params.yaml", "dvc.yaml", "Makefile", "requirements.txt", "requirements-uv.txt",
     ".gitignore", ".dvcignore", ".dvc/config",
 )  # fmt: skip
-# Not compared: what git and DVC keep for themselves, and byte code.
+# Not compared: what git and DVC keep for themselves, and byte code; .dvc/config.local has the path
+# of its clone.
 THEIRS = (".git", ".dvc/cache", ".dvc/tmp", ".dvc-site")
+LOCAL = ".dvc/config.local"
 TRAININGS = {
     "train_teacher.fit.epochs": 20,
     "train_student.linear.epochs": 40,
@@ -107,7 +109,8 @@ def table(
                 row, missed = _kill(run, clone, sooner, undisturbed)
                 if not missed:
                     break
-                _wait_for_orphans(clone)
+                if _wait_for_orphans(clone):
+                    run.close()
             return row, *_repeat(run, clone, undisturbed.files), f"moment {number}"
         finally:
             shutil.rmtree(clone)
@@ -166,7 +169,8 @@ def left_by(folder: Path) -> dict[str, bytes]:
 
 
 def _is_theirs(name: str) -> bool:
-    return name.startswith(tuple(f"{top}/" for top in THEIRS)) or "__pycache__" in name
+    folders = tuple(f"{top}/" for top in THEIRS)
+    return name == LOCAL or name.startswith(folders) or "__pycache__" in name
 
 
 def _cut(path: Path, only: tuple[str, ...]) -> None:
