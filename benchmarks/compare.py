@@ -28,7 +28,6 @@ from benchmarks.methods import METHODS, ORACLES, Method
 from experiments import runs
 from experiments.runs import Values
 from experiments.sweep import STUDENT
-from pipeline.artifacts.run import Run
 from pipeline.core import files
 from pipeline.core.errors import InputError, some
 from pipeline.losses.catalogue import LOSSES as CATALOGUE
@@ -146,23 +145,22 @@ class Grid:
         if not method.student:
             measured = self._stages(values, ["measure"], teacher, prepared)
             row = about | {"generation": None} | runs.teacher_metrics(measured)
-            return [row | self._tested("teacher", values, teacher, prepared)]
+            return [row | {"test_scores": runs.test_scores(measured), "prepared": prepared}]
         if cell.tau is not None:
             values = runs.changed(values, {"pseudo_label.tau": cell.tau})
         scored = self._stages(values, ["score"], teacher, prepared)
         folder = self._stages(values, STUDENT, scored, teacher, prepared)
         rows = [about | row for row in runs.generation_metrics(folder)]
-        rows[-1] |= self._tested("student", values, folder, prepared)
+        rows[-1] |= self._of_student(values, folder, prepared)
         return rows
 
-    def _tested(self, role: str, values: Values, trained: Path, prepared: Path) -> Values:
-        """Return the folders of the test scores and of the test labels."""
+    def _of_student(self, values: Values, trained: Path, prepared: Path) -> Values:
+        """Return the student's test scores, and the folder of the test labels."""
         try:
-            scores = self._stages(values, [f"{role}_test_scores"], trained, prepared)
-        except runs.NotKeptError:  # the cell is from before there were any
+            measured = self._stages(values, ["measure_student"], trained, prepared)
+        except runs.NotKeptError:  # the comparison was stopped before it
             return {}
-        table = Run.at(scores).reports / "test_scores" / f"{role}.parquet"
-        return {"test_scores": table, "prepared": prepared}
+        return {"test_scores": runs.test_scores(measured), "prepared": prepared}
 
     def _stages(self, values: Values, names: list[str], *before: Path) -> Path:
         return runs.stages(self.out, values, names, *before, threads=self.threads, kept=self.kept)

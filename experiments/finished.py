@@ -10,7 +10,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from experiments.used import by_training, nested, used
+from experiments.used import by_training, put, used
 from pipeline.artifacts.run import Run
 from pipeline.core.errors import InputError
 
@@ -121,7 +121,7 @@ def out_of_date(lock: str, params: Values) -> str:
     for name, stage in stages.items():
         then = stage.get("params", {}).get("params.yaml", {})
         now = {key: value_at(params, key) for key in then}
-        before, after = (flat(used(nested(values))) for values in (then, now))
+        before, after = (flat(used(put({}, values))) for values in (then, now))
         for key in before | after:
             if before.get(key) != after.get(key):
                 return f"{key} was changed after the run"

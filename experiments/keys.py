@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from experiments.finished import FinishedRun, Values
-from experiments.used import by_training_key, nested, unused
+from experiments.used import by_training_key, put, unused
 from pipeline.core.errors import InputError, some
 
 # The params that a table of runs always shows, and their headings.
@@ -17,7 +17,7 @@ def in_use(params: Values) -> Values:
 
     A null counts as absent, since a run has no value for a param that is newer than the run.
     """
-    ignored = unused(nested(params))
+    ignored = unused(put({}, params))
     return {
         key: value
         for key, value in params.items()
@@ -34,7 +34,7 @@ def _is_below(key: str, sections: set[str]) -> bool:
 def differing(runs: list[FinishedRun]) -> list[str]:
     """Return the keys, except seeds, that differ between the runs that read them, in order."""
     keys = dict.fromkeys(key for run in runs for key in run.params if not key.endswith(".seed"))
-    ignored = [unused(nested(run.params)) for run in runs]
+    ignored = [unused(put({}, run.params)) for run in runs]
     return [
         key
         for key in keys

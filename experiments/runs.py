@@ -22,7 +22,8 @@ from typing import Any
 import pandas as pd
 from ruamel.yaml import YAML
 
-from experiments.used import used
+from experiments.measure import TEST_SCORES
+from experiments.used import put, used
 from pipeline.artifacts.run import Run
 from pipeline.core import hashes, identity, places
 from pipeline.core.errors import InputError
@@ -74,14 +75,7 @@ def read_or_preset(params: str) -> Values:
 def changed(base: Values, changes: Values) -> Values:
     """Return params with changes, given as "section.key"."""
     values: Values = json.loads(json.dumps(base))
-    for key, value in changes.items():
-        *parents, last = key.split(".")
-        place = values
-        for name in parents:
-            # The section of a training's own values may be absent.
-            place = place.setdefault(name, {})
-        place[last] = value
-    return values
+    return put(values, changes)
 
 
 def read_for_every_loss(params: str, sets: Sequence[str] = ()) -> Values:
@@ -116,8 +110,8 @@ def stages(
         out: where the folders are kept. (Checkpoints and decoded images are in the cache folder,
             as with any stage.)
         values: all of params.yaml.
-        names: the stages, in their order; "measure" and "teacher_test_scores" may follow
-            "train_teacher", "student_test_scores" may follow "train_student".
+        names: the stages, in their order; "measure" may follow "train_teacher", and
+            "measure_student" may follow "train_student".
         sources: folders with the files that the stages read and do not make. The first folder
             that has a file counts.
         threads: the number of threads that the stages may use; None: their own choice. Another
@@ -225,6 +219,11 @@ def teacher_metrics(folder: Path) -> Values:
     return {"val_mAP": metrics["teacher.val_mAP"], "test_mAP": metrics["teacher.mAP"]}
 
 
+def test_scores(folder: Path) -> Path:
+    """Return the table of test scores that "measure" or "measure_student" wrote in a folder."""
+    return Run.at(folder).reports / "measure" / TEST_SCORES
+
+
 def stage_seconds(folder: Path) -> dict[str, float]:
     """Return the seconds of each stage that ran in a folder."""
     seconds: dict[str, float] = json.loads((folder / "seconds.json").read_text())
@@ -267,20 +266,15 @@ def _graph() -> Values:
             "data": [path for path in stage.get("deps", []) if path.startswith(PLACES)],
             "outs": stage["outs"],
         }
-    teacher, run = graph["train_teacher"], Run()
-    graph["measure"] = {
-        "module": "experiments.measure",
-        "params": ["evaluate"],
-        "data": [path.as_posix() for path in (run.index, run.images, run.truth)] + teacher["outs"],
-        "outs": [(run.reports / "measure").as_posix()],
-    }
-    for role, models in (("teacher", run.teacher), ("student", run.student)):
-        graph[f"{role}_test_scores"] = {
-            "module": "experiments.test_scores",
+    run = Run()
+    for name, role in (("measure", "teacher"), ("measure_student", "student")):
+        graph[name] = {
+            "module": "experiments.measure",
             "arguments": [role],
             "params": ["evaluate"],
-            "data": [path.as_posix() for path in (run.index, run.images, models)],
-            "outs": [(run.reports / "test_scores").as_posix()],
+            "data": [path.as_posix() for path in (run.index, run.images, run.truth)]
+            + graph[f"train_{role}"]["outs"],
+            "outs": [(run.reports / "measure").as_posix()],
         }
     return graph
 

@@ -4,8 +4,6 @@ Old runs may lack a newer key, or the section that both trainings share. So noth
 here. The Params classes of the sections define which keys are used.
 """
 
-from typing import Any
-
 from pipeline.core.params import Params, Values, merged, unused_keys, without
 from pipeline.datasets.prepare import PrepareParams
 from pipeline.training.generations import StudentParams
@@ -56,13 +54,12 @@ def unused(values: Values) -> set[str]:
     }
 
 
-def nested(flat: dict[str, Any]) -> Values:
-    """Turn "section.key" into sections within sections."""
-    values: Values = {}
-    for key, value in flat.items():
+def put(sections: Values, changes: Values) -> Values:
+    """Set keys, given as "section.key", and return the sections. Absent sections are made."""
+    for key, value in changes.items():
         *parents, last = key.split(".")
-        place = values
+        place = sections
         for name in parents:
             place = place.setdefault(name, {})
         place[last] = value
-    return values
+    return sections

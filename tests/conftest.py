@@ -147,15 +147,20 @@ def _run(name: str, exit_code: int = 0) -> Result:
 
 def edit_params(path: Path, changes: dict[str, Any]) -> None:
     """Set keys of a YAML file, given as "section.key"."""
-    values = copy.deepcopy(_parsed(path.read_text()))
+    values = put(copy.deepcopy(_parsed(path.read_text())), changes)
+    with path.open("w") as file:
+        YAML().dump(values, file)
+
+
+def put(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Set keys, given as "section.key", and return the sections."""
     for key, value in changes.items():
         *parents, last = key.split(".")
         section = values
         for name in parents:
             section = section.setdefault(name, {})
         section[last] = value
-    with path.open("w") as file:
-        YAML().dump(values, file)
+    return values
 
 
 @lru_cache(maxsize=8)

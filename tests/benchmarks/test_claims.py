@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from benchmarks import claims, compare
 from benchmarks.significance import Difference
-from experiments import test_scores
+from experiments import measure
 from pipeline.artifacts import tables
 from pipeline.artifacts.run import Run
 from tests.conftest import StartAfter
@@ -56,19 +56,19 @@ def trained(workplace: Path, start_after: StartAfter) -> Path:
     return workplace
 
 
-@pytest.mark.parametrize("role", test_scores.ROLES)
+@pytest.mark.parametrize("role", ["teacher", "student"])
 def test_test_scores_are_probabilities_of_the_test_images(trained: Path, role: str) -> None:
-    result = CliRunner().invoke(test_scores.main, [role], catch_exceptions=False)
+    result = CliRunner().invoke(measure.main, [role], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     index = Run().read_index()
-    scores = tables.read_scores(Path(f"reports/test_scores/{role}.parquet"), index.classes)
+    scores = tables.read_scores(Path("reports/measure", measure.TEST_SCORES), index.classes)
     assert scores.image_ids == index.ids(index.rows("test"))
 
 
 def test_the_table_compares_the_best_student_with_each_loss_alone(trained: Path) -> None:
-    for role in test_scores.ROLES:
-        CliRunner().invoke(test_scores.main, [role], catch_exceptions=False)
-        Path(f"reports/test_scores/{role}.parquet").rename(f"{role}.parquet")
+    for role in ("teacher", "student"):
+        CliRunner().invoke(measure.main, [role], catch_exceptions=False)
+        Path("reports/measure", measure.TEST_SCORES).rename(f"{role}.parquet")
     rows: list[dict[str, Any]] = [
         {"loss": loss, "method": method, "generation": generation, "run": run, "val_mAP": 50.0,
          "test_mAP": 60.0 + run + gain, "test_scores": trained / f"{role}.parquet",
@@ -92,7 +92,10 @@ def test_the_table_compares_the_best_student_with_each_loss_alone(trained: Path)
 def test_kept_cells_without_test_scores_still_have_a_table(tmp_path: Path) -> None:
     grid = compare.Grid(tmp_path, {}, None, kept=True)
     values = {"evaluate": {"batch_size": 4}}
-    for name in ("data/index.parquet", "data/images.parquet", "data/teacher/model.safetensors"):
+    for name in (
+        "data/index.parquet", "data/images.parquet", "data/truth.parquet",
+        "data/student/model.safetensors", "reports/train_student/metrics.json",
+    ):  # fmt: skip
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-    assert grid._tested("teacher", values, tmp_path, tmp_path) == {}
+    assert grid._of_student(values, tmp_path, tmp_path) == {}

@@ -11,7 +11,7 @@ from pipeline.datasets.prepare import PrepareParams
 from pipeline.training import optimiser
 from pipeline.training.generations import StudentParams
 from pipeline.training.teachers import TrainTeacherParams
-from tests.conftest import PARAMS, RunStage, SetParams
+from tests.conftest import PARAMS, RunStage, SetParams, put
 
 
 def student(changes: dict[str, Any]) -> StudentParams:
@@ -24,14 +24,7 @@ def teacher(changes: dict[str, Any]) -> TrainTeacherParams:
 
 def changed(changes: dict[str, Any]) -> dict[str, Any]:
     """Return the shipped params with other values, given as "section.key"."""
-    values = read_values(PARAMS)
-    for key, value in changes.items():
-        *parents, last = key.split(".")
-        section = values
-        for name in parents:
-            section = section.setdefault(name, {})
-        section[last] = value
-    return values
+    return put(read_values(PARAMS), changes)
 
 
 def test_a_shared_value_holds_for_both_sections_and_an_own_value_for_one() -> None:
