@@ -111,12 +111,14 @@ def read_safetensors(path: Path) -> tuple[State, dict[str, str]]:
     """Read a state and its metadata.
 
     Raises:
-        InputError: the file is not a safetensors file.
+        InputError: the file is not a safetensors file, or the disk fails.
     """
     try:
         return load_file(path), read_metadata(path)
     except safetensors.SafetensorError as error:
         raise InputError(f"{path}: cannot be read as safetensors: {one_line(error)}") from None
+    except RuntimeError as error:  # torch maps the file into memory, and reports the disk's errors
+        raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
 
 
 def read_metadata(path: Path) -> dict[str, str]:
