@@ -26,6 +26,7 @@ function writeImage() {
   dialog.querySelector(".place").textContent = at;
   dialog.querySelector(".unknown").hidden = Boolean(known[i]) || nKnown === 0;
   dialog.querySelector("td.tau").textContent = data.slider ? `tau ${currentTau()}` : "";
+  const teacher = teacherScores();
   const classes = Array.from({ length: C }, (_, c) => c);
   classes.sort((a, b) => scores[i * C + b] - scores[i * C + a] || teacher[i * C + b] - teacher[i * C + a] || a - b);
   dialog.querySelector("tbody").replaceChildren(...classes.map((c) => makeScoreLine(i, c)));
@@ -48,7 +49,7 @@ function makeScoreLine(i, c) {
     if (data.slider.width !== null) cell.append(makeMark("mark low", tau - data.slider.width));
   }
   row.append(make("td", "sign", state.sign), name, cell, make("td", "score", scores[k].toFixed(4)));
-  if (data.teacher) row.append(make("td", "teacher", teacher[k].toFixed(4)));
+  if (data.teacher) row.append(make("td", "teacher", teacherScores()[k].toFixed(4)));
   row.append(make("td", "words", wordsOf(k)));
   return row;
 }
