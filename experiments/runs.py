@@ -110,8 +110,9 @@ def stages(
         out: where the folders are kept. (Checkpoints and decoded images are in the cache folder,
             as with any stage.)
         values: all of params.yaml.
-        names: the stages, in their order; "measure" may follow "train_teacher", and
-            "measure_student" may follow "train_student".
+        names: the stages, in their order. "measure_teacher" and "measure_ensemble" may follow
+            "train_teacher", "measure_student" may follow "train_student"; "prepare_val_added"
+            and "prepare_val_alone" may take the place of "prepare".
         sources: folders with the files that the stages read and do not make. The first folder
             that has a file counts.
         threads: the number of threads that the stages may use; None: their own choice. Another
@@ -213,14 +214,13 @@ def generation_metrics(folder: Path) -> list[Values]:
     return [{str(name): value for name, value in row.items()} for row in rows]
 
 
-def teacher_metrics(folder: Path) -> Values:
-    """Return the metrics of the teacher that "measure" wrote in a folder."""
-    metrics = _metrics(Run.at(folder).reports / "measure")
-    return {"val_mAP": metrics["teacher.val_mAP"], "test_mAP": metrics["teacher.mAP"]}
+def measured(folder: Path) -> Values:
+    """Return val_mAP and test_mAP that "measure_..." wrote in a folder."""
+    return _metrics(Run.at(folder).reports / "measure")
 
 
 def test_scores(folder: Path) -> Path:
-    """Return the table of test scores that "measure" or "measure_student" wrote in a folder."""
+    """Return the table of test scores that "measure_..." wrote in a folder."""
     return Run.at(folder).reports / "measure" / TEST_SCORES
 
 
@@ -267,13 +267,16 @@ def _graph() -> Values:
             "outs": stage["outs"],
         }
     run = Run()
-    for name, role in (("measure", "teacher"), ("measure_student", "student")):
-        graph[name] = {
+    for how in ("added", "alone"):
+        module = {"module": "experiments.complete_val", "arguments": [how]}
+        graph[f"prepare_val_{how}"] = graph["prepare"] | module
+    tested = [path.as_posix() for path in (run.index, run.images, run.truth)]
+    for name, models in (("teacher", "teacher"), ("ensemble", "teacher"), ("student", "student")):
+        graph[f"measure_{name}"] = {
             "module": "experiments.measure",
-            "arguments": [role],
+            "arguments": [name],
             "params": ["evaluate"],
-            "data": [path.as_posix() for path in (run.index, run.images, run.truth)]
-            + graph[f"train_{role}"]["outs"],
+            "data": tested + graph[f"train_{models}"]["outs"],
             "outs": [(run.reports / "measure").as_posix()],
         }
     return graph

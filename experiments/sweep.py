@@ -174,8 +174,10 @@ def _student(out: Path, values: Values, threads: int | None) -> Values:
 def _reference(out: Path, values: Values, threads: int | None) -> Values:
     """Train and measure a reference of the sweep; return its metrics."""
     prepared = runs.stages(out, values, ["prepare"], threads=threads)
-    folder = runs.stages(out, values, ["train_teacher", "measure"], prepared, threads=threads)
-    return runs.teacher_metrics(folder)
+    folder = runs.stages(
+        out, values, ["train_teacher", "measure_teacher"], prepared, threads=threads
+    )
+    return runs.measured(folder)
 
 
 def write(folder: Path, results: pd.DataFrame) -> None:

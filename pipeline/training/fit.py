@@ -126,10 +126,10 @@ def set_up(
 def fit(loop: Loop, checkpoint_path: Path) -> Fitted:
     """Train epoch by epoch, and return the history and the best epoch's states.
 
-    The best epoch is the first with the highest mAP on the val labels. Every epoch ends with a
-    checkpoint, from which a later call resumes. All random numbers of an epoch depend only on
-    the seed and the number of the epoch, so a resumed run gives the result of an uninterrupted
-    one.
+    The best epoch is the first with the highest mAP on the val labels, or the last one if the
+    settings say so. Every epoch ends with a checkpoint, from which a later call resumes. All
+    random numbers of an epoch depend only on the seed and the number of the epoch, so a resumed
+    run gives the result of an uninterrupted one.
 
     Raises:
         InputError: the loss or the scores are not finite; the disk is too full for the checkpoint.
@@ -173,7 +173,7 @@ def fit(loop: Loop, checkpoint_path: Path) -> Fitted:
             loop.loss.learn(torch.from_numpy(scores))
         val_map = mean_average_precision(examples.val_labels, probs)
         history.append(Epoch(epoch, mean_loss, lr, val_map))
-        if optimiser.best(history) is history[-1]:
+        if optimiser.kept(history, params.keep) is history[-1]:
             best_network, best_loss = _copy(loop.result), _copy(loop.loss)
         if loop.fabric.is_global_zero:
             states = {name: part.state_dict() for name, part in parts.items()}

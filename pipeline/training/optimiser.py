@@ -25,6 +25,7 @@ class FitParams(Params):
     weight_decay: float = Field(ge=0)
     schedule: Literal["constant", "one_cycle", "cosine"]
     early_stop_drop: float | None = Field(ge=0)
+    keep: Literal["best", "last"]
     ema: float | None = Field(gt=0, lt=1)
     precision: Precision
 
@@ -87,9 +88,9 @@ def schedule(optimizer: Optimizer, params: FitParams, n_batches: int) -> LRSched
     return LambdaLR(optimizer, lambda step: 1.0)
 
 
-def best(history: list[Epoch]) -> Epoch:
-    """Return the first epoch with the highest val mAP."""
-    return max(history, key=lambda epoch: epoch.val_mAP)
+def kept(history: list[Epoch], keep: Literal["best", "last"]) -> Epoch:
+    """Return the epoch whose model is kept: the first with the highest val mAP, or the last."""
+    return history[-1] if keep == "last" else max(history, key=lambda epoch: epoch.val_mAP)
 
 
 def should_stop(history: list[Epoch], drop: float | None) -> bool:

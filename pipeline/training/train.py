@@ -103,7 +103,7 @@ class Trained:
 
     Attributes:
         history: the epochs of all phases, numbered consecutively.
-        best: the best epoch of the last phase; the model has its state.
+        best: the epoch of the last phase that is kept; the model has its state.
         checkpoints: while these files exist, the same call of `train` returns the same result
             at once.
         first: whether this process writes the files; the helper processes of a run on several
@@ -201,7 +201,7 @@ def train(
         done, previous = len(history), loss
         history += [replace(epoch, epoch=epoch.epoch + done) for epoch in fitted.history]
     model.spec = replace(model.spec, frozen_backbone=params.mode == "linear")
-    best, first = optimiser.best(history[done:]), fabric.is_global_zero
+    best, first = optimiser.kept(history[done:], params.fit.keep), fabric.is_global_zero
     trained = Trained(model, history, best, checkpoints, first, machine(fabric))
     if not keep:
         trained.remove_checkpoints()

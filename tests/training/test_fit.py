@@ -274,7 +274,19 @@ def history_of(*val_maps: float) -> list[Epoch]:
 
 
 def test_among_equal_epochs_the_first_is_the_best() -> None:
-    assert optimiser.best(history_of(40, 70, 60, 70)).epoch == 2
+    assert optimiser.kept(history_of(40, 70, 60, 70), "best").epoch == 2
+
+
+def test_the_last_epoch_is_kept_if_the_settings_say_so(index: Index) -> None:
+    settings = {"epochs": 4, "optimizer": "adam", "schedule": "constant", "lr": 0.03}
+    best = run(index, make_params(**settings))
+    last = run(index, make_params(keep="last", **settings))
+    assert best.history == last.history
+    assert best.best.epoch < last.best.epoch == 4  # otherwise this test would be void
+    images = decode_cache.load(index, index.rows("val"), SIZE)
+    fabric = choose_device("32")
+    probs = predict(fabric, fabric.setup_module(last.model), images, 32)
+    assert mean_average_precision(index.labels[index.rows("val")], probs) == last.best.val_mAP
 
 
 @pytest.mark.parametrize(
@@ -456,7 +468,7 @@ def test_a_number_of_devices_that_is_not_a_number_is_refused(
         {"epochs": 0}, {"batch_size": 0}, {"lr": 0.0}, {"lr": "1e-3"}, {"optimizer": "lamb"},
         {"momentum": 1.0}, {"schedule": "step"}, {"early_stop_drop": -1.0}, {"precision": "16"},
         {"precision": 32}, {"head_lr_multiplier": 0.0}, {"weight_decay": -0.1}, {"warmup": 3},
-        {"ema": 0.0}, {"ema": 1.0},
+        {"ema": 0.0}, {"ema": 1.0}, {"keep": "first"},
     ],
     ids=str,
 )  # fmt: skip
