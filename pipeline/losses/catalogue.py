@@ -13,6 +13,7 @@ from pydantic_core import InitErrorDetails
 from pipeline.core.params import Params, Values
 from pipeline.losses import (
     assume_negative,
+    consistency,
     crisp,
     entropy,
     expected_positives,
@@ -30,6 +31,7 @@ LOSSES: dict[str, type[Loss]] = {
     **large_loss.LOSSES,
     **generalized_robust.LOSSES,
     **crisp.LOSSES,
+    **consistency.LOSSES,
 }
 
 

@@ -190,12 +190,12 @@ def fit(loop: Loop, checkpoint_path: Path) -> Fitted:
 def _one_epoch(loop: Loop, epoch: int) -> float:
     """Train on every training image once; return the mean loss over images."""
     fabric, examples = loop.fabric, loop.examples
-    params, augmentation = loop.settings.fit, loop.settings.augment
+    params, views = loop.settings.fit, _views(loop)
     # The order, the augmentation and the dropout of an epoch do not depend on earlier epochs.
     rng = np.random.default_rng((loop.settings.seed, epoch))
     torch.manual_seed(int(rng.integers(2**62)) + fabric.global_rank)
     order = rng.permutation(len(examples.inputs))
-    random = augment.draw(rng, len(order))
+    random = [augment.draw(rng, len(order)) for _ in views]
     loop.wrapped.train()
     loop.loss.epoch = epoch
     total = 0.0
@@ -205,18 +205,21 @@ def _one_epoch(loop: Loop, epoch: int) -> float:
     for step, batch in enumerate(bar, start=1):
         # Each process runs the network on its share, and computes the loss of the whole batch.
         rows = share_of(fabric, batch)
-        inputs = to_device(examples.inputs, rows, fabric)
-        if augmentation is not None:
-            inputs = augment.augment(
-                inputs, augmentation, fabric.to_device(torch.from_numpy(random[rows]))
-            )
-        mix = mixup.draw(augmentation, len(batch), rng)
+        images = to_device(examples.inputs, rows, fabric)
+        inputs = [
+            augment.augment(images, view, fabric.to_device(torch.from_numpy(drawn[rows])))
+            for view, drawn in zip(views, random, strict=True)
+        ] or [images]
+        mix = mixup.draw(loop.settings.augment, len(batch), rng)
         if mix is not None:
-            inputs = share_of(fabric, mixup.blend(whole_of(fabric, inputs, len(batch)), mix))
+            whole = whole_of(fabric, inputs[0], len(batch))
+            inputs = [share_of(fabric, mixup.blend(whole, mix))]
         at = torch.from_numpy(batch).to(examples.targets.device)
-        logits = whole_of(fabric, loop.wrapped(inputs), len(batch))
-        loss = mixup.loss_of(loop.loss, logits, examples.targets, at, mix)
+        logits = [whole_of(fabric, part, len(batch)) for part in _logits(loop.wrapped, inputs)]
+        loss = mixup.loss_of(loop.loss, logits[0], examples.targets, at, mix)
         loss = loss + loop.loss.penalty(loop.network)
+        if len(logits) > 1:
+            loss = loss + loop.loss.consistency(logits[0], logits[1], examples.targets[at])
         value = loss.item()
         if not math.isfinite(value):
             lr = float(loop.schedule.get_last_lr()[0])
@@ -230,6 +233,21 @@ def _one_epoch(loop: Loop, epoch: int) -> float:
         total += value * len(batch)
         bar.set_postfix(loss=f"{value:.4f}")
     return total / len(order)
+
+
+def _views(loop: Loop) -> list[AugmentParams]:
+    """Return the augmentation of each view of an image; none if the inputs are features."""
+    usual, second = loop.settings.augment, loop.loss.second_view
+    if usual is None:
+        return []
+    return [usual, usual.model_copy(update=second)] if second else [usual]
+
+
+def _logits(network: nn.Module, views: list[Tensor]) -> list[Tensor]:
+    """Return the logits of each view. All views are one batch: batch norm sees them together."""
+    if len(views) == 1:
+        return [network(views[0])]
+    return list(network(torch.cat(views)).tensor_split(len(views)))
 
 
 def _diverged(loop: Loop, problem: str, lr: float) -> InputError:

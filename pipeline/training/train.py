@@ -183,6 +183,7 @@ def train(
     for phase, loss in zip(phases, losses, strict=True):
         checkpoints.append(places.cache_folder() / "resume" / f"{name}-{phase}-{key}.ckpt")
         _check_mixup(name, params.augment, loss)
+        _check_views(name, params, loss)
         if previous is not None:
             loss.carry_over(previous)
         network: nn.Module = model.head if phase == "linear" else model
@@ -289,6 +290,23 @@ def _check_mixup(name: str, params: AugmentParams, loss: Loss) -> None:
             f"{key} = 'union': the loss {type(loss).__name__} stores state of every "
             f"image, and a blend is of two images; should be mean"
         )
+
+
+def _check_views(name: str, params: TrainParams, loss: Loss) -> None:
+    """Refuse settings that leave a loss without its second view of each image.
+
+    Raises:
+        InputError: the loss needs two views, and features have one, or MixUp blends the images.
+    """
+    if not loss.second_view:
+        return
+    needs = f"the loss {type(loss).__name__} needs two views of each image"
+    if params.mode != "end_to_end":
+        key = params.key(name, "mode")
+        raise InputError(f"{key} = {params.mode!r}: {needs}; should be end_to_end")
+    if params.augment.mixup:
+        key = params.augment.key(f"{name}.augment", "mixup")
+        raise InputError(f"{key} = {params.augment.mixup}: {needs}, not blended; should be 0.0")
 
 
 def _check_head(name: str, params: TrainParams, model: Classifier) -> None:

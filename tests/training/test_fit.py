@@ -24,6 +24,7 @@ from pipeline.images import decode_cache
 from pipeline.inference.score import choose_device, predict
 from pipeline.losses.assume_negative import AN
 from pipeline.losses.base import Loss, Task
+from pipeline.losses.consistency import PLC
 from pipeline.losses.student import FullSupervision
 from pipeline.models import classifier, model_file
 from pipeline.training import fit, optimiser
@@ -319,6 +320,36 @@ def test_a_run_that_does_not_improve_stops_early(
     trained = run(index, params)
     assert len(trained.history) == n_epochs
     assert trained.best.epoch == 1
+
+
+# --- two views -------------------------------------------------------------------------
+
+
+def test_a_loss_of_two_views_learns_from_the_second_one(index: Index) -> None:
+    strong = {"cutout": 0.5, "rand_augment": 0, "rand_magnitude": 9}
+    models = [
+        run(index, make_params(), lambda task, weight=weight: PLC(task, 0.5, weight, **strong))
+        for weight in (0.0, 1.0)
+    ]
+    histories = [trained.history for trained in models]
+    assert histories[1][0].loss > histories[0][0].loss
+    again = run(index, make_params(), lambda task: PLC(task, 0.5, 1.0, **strong))
+    assert again.history == histories[1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"mode": "linear"}, "mode = 'linear': the loss PLC needs two views of each image"),
+        ({"augment": {"mixup": 0.5}}, "augment.mixup = 0.5: the loss PLC needs two views"),
+    ],
+    ids=["linear", "mixup"],
+)
+def test_settings_without_a_second_view_are_refused(
+    index: Index, settings: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(InputError, match=problem):
+        run(index, make_params(**settings), lambda task: PLC(task, 0.5, 1.0, 0.5, 0, 9))
 
 
 # --- batches ---------------------------------------------------------------------------
