@@ -40,12 +40,15 @@ class Examples:
         targets: (N_train, C), or (N_train, C, 2) with the weight of each; on the device.
         val_inputs: the same as inputs, for the val images.
         val_labels: (N_val, C) bool.
+        mirrored: the features of the mirrored images; an epoch takes these for half of the images,
+            at random. None: there are none.
     """
 
     inputs: Inputs
     targets: Tensor
     val_inputs: np.ndarray
     val_labels: BoolMatrix
+    mirrored: Inputs | None = None
 
 
 @dataclass(frozen=True)
@@ -196,6 +199,8 @@ def _one_epoch(loop: Loop, epoch: int) -> float:
     torch.manual_seed(int(rng.integers(2**62)) + fabric.global_rank)
     order = rng.permutation(len(examples.inputs))
     random = [augment.draw(rng, len(order)) for _ in views]
+    if examples.mirrored is not None:
+        flipped = torch.from_numpy(rng.random((len(order), 1)) < 0.5)
     loop.wrapped.train()
     loop.loss.epoch = epoch
     total = 0.0
@@ -206,6 +211,9 @@ def _one_epoch(loop: Loop, epoch: int) -> float:
         # Each process runs the network on its share, and computes the loss of the whole batch.
         rows = share_of(fabric, batch)
         images = to_device(examples.inputs, rows, fabric)
+        if examples.mirrored is not None:
+            others = to_device(examples.mirrored, rows, fabric)
+            images = torch.where(fabric.to_device(flipped[rows]), others, images)
         inputs = [
             augment.augment(images, view, fabric.to_device(torch.from_numpy(drawn[rows])))
             for view, drawn in zip(views, random, strict=True)

@@ -41,11 +41,14 @@ class LinearParams(Params):
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=1)
     lr: float = Field(gt=0)
+    standardise: bool
+    mirror: bool
 
 
 def of_linear(linear: LinearParams, fit: FitParams) -> FitParams:
     """Return the settings of a linear phase: those of `fit`, updated by those of `linear`."""
-    merged = fit.model_copy(update={**linear.model_dump(), "head_lr_multiplier": 1.0})
+    own = linear.model_dump(include=set(FitParams.model_fields))
+    merged = fit.model_copy(update=own | {"head_lr_multiplier": 1.0})
     merged._keys = fit._keys | linear._keys  # messages then name the keys of the linear phase
     return merged
 

@@ -20,7 +20,7 @@ from pipeline.artifacts.curves import Epoch, History
 from pipeline.artifacts.run import Role
 from pipeline.artifacts.tables import Index
 from pipeline.core import identity, places
-from pipeline.core.arrays import RowNumbers, Selection
+from pipeline.core.arrays import Inputs, RowNumbers, Selection
 from pipeline.core.errors import InputError
 from pipeline.core.params import Params, Values
 from pipeline.images import decode_cache
@@ -33,6 +33,7 @@ from pipeline.training import checkpoint, optimiser
 from pipeline.training.augment import AugmentParams
 from pipeline.training.fit import Examples, Settings, fit, set_up
 from pipeline.training.optimiser import FitParams, LinearParams
+from pipeline.training.standardise import Standardised
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +96,10 @@ class TrainingData:
     def learned(self) -> np.ndarray:
         """The targets of the rows to learn from."""
         return self.targets if self.rows is None else self.targets[self.rows]
+
+    def select(self, inputs: np.ndarray) -> Inputs:
+        """Return the rows to learn from, of images or features of all train rows."""
+        return inputs if self.rows is None else Selection(inputs, self.rows)
 
 
 @dataclass(frozen=True)
@@ -194,10 +199,14 @@ def train(
         with _explain_errors(fabric, name, params, phase):
             fabric.to_device(model)
             examples = _examples(fabric, params, phase, model, data, images)
+            if phase == "linear" and params.linear.standardise:
+                network = _standardised(model, examples)
             loop = set_up(fabric, settings, examples, network, model.head, loss)
             fitted = fit(loop, checkpoints[-1])
         # The next phase begins with the best epoch of this one.
         network.load_state_dict(fitted.network)
+        if isinstance(network, Standardised):
+            network.fold()
         loss.load_state_dict(fitted.loss)
         done, previous = len(history), loss
         history += [replace(epoch, epoch=epoch.epoch + done) for epoch in fitted.history]
@@ -268,14 +277,25 @@ def _examples(
     inputs: list[np.ndarray] = [
         decode_cache.load(index, part, size, key) for part, key in zip(splits, keys, strict=True)
     ]
+    mirrored = None
     if phase == "linear":
+        images, batch_size = inputs[0], 4 * params.fit.batch_size
+        if params.linear.mirror:
+            found = features.load(fabric, model, images, keys[0], batch_size, mirror=True)
+            mirrored = data.select(found)
         inputs = [
-            features.load(fabric, model, images, key, 4 * params.fit.batch_size)
+            features.load(fabric, model, images, key, batch_size)
             for images, key in zip(inputs, keys, strict=True)
         ]
-    learned = inputs[0] if data.rows is None else Selection(inputs[0], data.rows)
     on_device = fabric.to_device(torch.from_numpy(data.learned))
-    return Examples(learned, on_device, inputs[1], index.labels[splits[1]])
+    return Examples(data.select(inputs[0]), on_device, inputs[1], index.labels[splits[1]], mirrored)
+
+
+def _standardised(model: Classifier, examples: Examples) -> Standardised:
+    """Return the head on standardised features of the training images."""
+    assert isinstance(model.head, nn.Linear)
+    views = [examples.inputs, examples.mirrored]
+    return Standardised(model.head, [view for view in views if view is not None])
 
 
 def _check_mixup(name: str, params: AugmentParams, loss: Loss) -> None:

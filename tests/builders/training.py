@@ -77,7 +77,14 @@ def make_params(
             "seed": seed,
             "model": backbone | (model or {}),
             "mode": mode,
-            "linear": {"epochs": 3, "batch_size": 6, "lr": 1e-2} | (linear or {}),
+            "linear": {
+                "epochs": 3,
+                "batch_size": 6,
+                "lr": 1e-2,
+                "standardise": False,
+                "mirror": False,
+            }
+            | (linear or {}),
             "fit": defaults | settings,
             "augment": AUGMENT_OFF | {"flip": 0.5, "shift": 0.1, "zoom": 0.1} | (augment or {}),
         }
