@@ -1,5 +1,6 @@
 """What a comparison establishes: the sentence, the table, and the test scores that it reads."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from benchmarks.significance import Difference
 from experiments import measure
 from pipeline.artifacts import tables
 from pipeline.artifacts.run import Run
+from pipeline.inference import ensemble
+from pipeline.inference.score import choose_device
+from pipeline.inference.scorer import Scorer
 from tests.conftest import StartAfter
 
 HOLDS, FAILS = Difference(1, 0.1, 0.01, 0.2, 1.8), Difference(1, 0.1, 0.2, 0.2, 1.8)
@@ -56,13 +60,29 @@ def trained(workplace: Path, start_after: StartAfter) -> Path:
     return workplace
 
 
-@pytest.mark.parametrize("role", ["teacher", "student"])
+@pytest.mark.parametrize("role", ["teacher", "student", "ensemble"])
 def test_test_scores_are_probabilities_of_the_test_images(trained: Path, role: str) -> None:
     result = CliRunner().invoke(measure.main, [role], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     index = Run().read_index()
     scores = tables.read_scores(Path("reports/measure", measure.TEST_SCORES), index.classes)
     assert scores.image_ids == index.ids(index.rows("test"))
+    metrics = json.loads(Path("reports/measure/metrics.json").read_text())
+    assert set(metrics) == {"val_mAP", "test_mAP"}
+
+
+def test_the_ensemble_has_the_mean_score_of_all_teachers(
+    workplace: Path, start_after: StartAfter
+) -> None:
+    start_after("train_teacher", {"train_teacher.members": 2})
+    assert CliRunner().invoke(measure.main, ["ensemble"]).exit_code == 0
+    index, folder = Run().read_index(), Path("reports/measure")
+    both = tables.read_scores(folder / measure.TEST_SCORES, index.classes).probs
+    scorer, models = Scorer(choose_device("32"), 64), ensemble.load(Run().teacher, index)
+    assert len(models) == 2
+    of_each = [scorer.score(model, index, "test") for model in models]
+    np.testing.assert_allclose(both, np.mean(of_each, axis=0), rtol=1e-6)
+    assert not np.allclose(of_each[0], of_each[1])
 
 
 def test_the_table_compares_the_best_student_with_each_loss_alone(trained: Path) -> None:
