@@ -6,6 +6,7 @@ import click
 from pydantic import Field
 
 from pipeline.artifacts import curves
+from pipeline.artifacts.decisions import Thresholds
 from pipeline.artifacts.run import Run, RunTables, Student
 from pipeline.artifacts.tables import Index
 from pipeline.core.arrays import Probs
@@ -39,13 +40,15 @@ def main() -> None:
     students = run.students(index, pseudo)
     val_maps = [curves.read(student.curves).best.val_mAP for student in students]
     paths = [run.teacher_model, *(student.model for student in students)]
-    of_teacher, *of_students = [_probs(scorer, run, index, path, students) for path in paths]
+    scored = [_scored(scorer, run, index, path, students) for path in paths]
     if not fabric.is_global_zero:
         return
     say(f"device: {describe_device(fabric, '32')}")
+    (of_teacher, *of_students), chosen = zip(*scored, strict=True)
     evaluation = evaluate(
         index, truth, pseudo, {"teacher": of_teacher, "student": of_students[-1]},
         {"teacher": histories["teacher"].best.val_mAP, "student": val_maps[-1]},
+        {"teacher": chosen[0], "student": chosen[-1]},
     )  # fmt: skip
     learned = [student.pseudo for student in students]
     generations = by_generation(index, truth, learned, of_students, val_maps)
@@ -61,13 +64,19 @@ def main() -> None:
     say(f"report: {run.evaluation / 'index.html'}")
 
 
-def _probs(scorer: Scorer, run: Run, index: Index, path: Path, students: list[Student]) -> Probs:
-    """Return a model's scores of the test images; refuse a model that does not fit the run."""
+def _scored(
+    scorer: Scorer, run: Run, index: Index, path: Path, students: list[Student]
+) -> tuple[Probs, Thresholds | None]:
+    """Return a model's scores of the test images, and its thresholds, if it has any.
+
+    A model that does not fit the run is refused.
+    """
     model = model_file.load(path, index.classes, *run.origin(path, index, students))
     scorer.fabric.to_device(model)
     probs = scorer.score(model, index, "test")
     model.cpu()
-    return probs
+    decisions = model.spec.decisions
+    return probs, None if decisions is None else decisions.thresholds
 
 
 if __name__ == "__main__":

@@ -3,13 +3,16 @@
 Metrics that need the complete labels of the training images are left out if these are unknown.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.artifacts.decisions import Thresholds
 from pipeline.artifacts.tables import Index, PseudoLabels, Truth
 from pipeline.core.arrays import BoolMatrix, Probs
+from pipeline.evaluation import multilabel
 from pipeline.evaluation.metrics import (
     average_precisions,
     mean_over_classes,
@@ -45,6 +48,7 @@ def evaluate(
     pseudo: PseudoLabels,
     probs: dict[str, Probs],
     val_map: dict[str, float],
+    thresholds: Mapping[str, Thresholds | None] | None = None,
 ) -> Evaluation:
     """Evaluate the models on the test images and the pseudo-labels against the complete labels.
 
@@ -55,6 +59,8 @@ def evaluate(
         pseudo: the pseudo-labels of the train images.
         probs: (N_test, C) scores of the test images by "teacher" and "student".
         val_map: the val mAP of the best epoch, in percent, of "teacher" and "student".
+        thresholds: of the labels that "teacher" and "student" give; without them there are no
+            metrics of labels.
     """
     test_truth = truth.of(index, "test")
     train_truth, known = truth.known_of(index, "train")
@@ -76,6 +82,9 @@ def evaluate(
         metrics["pseudo_labels.ignored_share"] = round(float(pseudo.ignored.mean()), 4)
     if known.any():
         metrics["truth.positives_per_image"] = _per_image(train_truth[known])
+    for name, scores in probs.items():
+        found = multilabel.metrics(test_truth, scores, (thresholds or {}).get(name))
+        metrics |= {f"{name}.{metric}": round(value, 4) for metric, value in found.items()}
     per_class: dict[str, list[object]] = {
         "class": list(index.classes),
         "test_positives": test_truth.sum(axis=0).tolist(),

@@ -56,7 +56,9 @@ def evaluated(
 
 def test_the_metrics_of_a_small_example() -> None:
     cat = 100 * (1 + 2 / 3) / 2  # the teacher ranks cats first and third, dogs first
-    assert evaluated().metrics == {
+    metrics = evaluated().metrics
+    of_scores = ("precision_at_1", "coverage", "ranking_loss", "brier")
+    assert {name: metrics[name] for name in metrics if not name.endswith(of_scores)} == {
         "teacher.mAP": pytest.approx((cat + 100 + 0) / 3, abs=1e-4),
         "teacher.val_mAP": 61.2346,
         # the student ranks cats first and second, dogs third
@@ -70,6 +72,21 @@ def test_the_metrics_of_a_small_example() -> None:
         "pseudo_labels.positives_per_image": pytest.approx(5 / 3, abs=1e-4),
         "truth.positives_per_image": pytest.approx(4 / 3, abs=1e-4),
     }
+
+
+def test_the_metrics_of_labels_need_thresholds() -> None:
+    val_map = {"teacher": 61.0, "student": 71.0}
+    rows = np.append(index().rows("test"), index().rows("train"))
+    truth = Truth(index().ids(rows), np.vstack([TEST_TRUTH, TRAIN_TRUTH]))
+    probs = {"teacher": TEACHER, "student": STUDENT}
+    chosen = {"teacher": (0.75, 0.15, None), "student": None}
+    metrics = evaluate(index(), truth, PSEUDO, probs, val_map, chosen).metrics
+    # cats on the first two images, dogs on the last three
+    assert metrics["teacher.OP"] == 40
+    assert metrics["teacher.OR"] == pytest.approx(200 / 3, abs=1e-4)
+    assert "student.OP" not in metrics
+    assert metrics["student.coverage"] == 1.25  # 1, 3 for the tie, 1, 0
+    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
 
 
 def test_the_table_per_class_of_a_small_example() -> None:
