@@ -57,7 +57,9 @@ class LabelFile:
     def kinds(self) -> Kinds:
         """(N, C) the kind of each entry."""
         pseudo = self.pseudo
-        return kinds_of(pseudo.labels, self.targets, pseudo.ignored, self.truth, self.known)
+        return kinds_of(
+            pseudo.labels, self.targets, pseudo.ignored, self.truth, self.known, pseudo.corrected
+        )
 
     def is_kind(self, *kinds: Kind) -> BoolMatrix:
         """Return a mask of the entries of the given kinds, (N, C)."""
@@ -71,7 +73,7 @@ class LabelFile:
     @cached_property
     def judged(self) -> BoolMatrix:
         """(N, C) unobserved entries whose truth is known."""
-        return judged(self.targets, self.known)
+        return judged(self.targets, self.known, self.pseudo.corrected)
 
     def row(self, image_id: str) -> int:
         """Return the row of an image.
