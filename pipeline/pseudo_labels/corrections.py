@@ -1,5 +1,6 @@
 """A person's corrections: a table of image_id, class and label -> an answer per entry."""
 
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,9 @@ def read(path: Path, index: Index) -> Answers:
     column_of = {name: number for number, name in enumerate(index.classes)}
     answers: Answers = np.zeros((len(train), len(index.classes)), np.int8)
     answered_in: dict[tuple[int, int], int] = {}
-    for row, (image_id, name, label) in enumerate(zip(*columns, strict=True), start=1):
+    for row, (given_id, given_class, label) in enumerate(zip(*columns, strict=True), start=1):
         where = f"{path}: row {row}"
+        image_id, name = _unquoted(given_id, row_of), _unquoted(given_class, column_of)
         if image_id not in row_of:
             raise InputError(f"{where}: image_id {excerpt(image_id)}: {_no_image(image_id, index)}")
         if name not in column_of:
@@ -92,6 +94,12 @@ def _read_csv(path: Path) -> pa.Table:
     )
     parse = pa.csv.ParseOptions(newlines_in_values=True)
     return pa.csv.read_csv(path, parse_options=parse, convert_options=convert)
+
+
+def _unquoted(name: Any, known: Container[str]) -> Any:
+    """Return a name without the ' that `files.write_csv` puts before the sign of a formula."""
+    quoted = isinstance(name, str) and name.startswith("'") and name not in known
+    return name[1:] if quoted and name[1:] in known else name
 
 
 def _no_image(image_id: object, index: Index) -> str:

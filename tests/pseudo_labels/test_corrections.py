@@ -13,6 +13,7 @@ import pytest
 from pipeline.artifacts import tables
 from pipeline.artifacts.answers import Answer, Answers
 from pipeline.artifacts.tables import Index, PseudoLabels, Scores
+from pipeline.core import files
 from pipeline.core.errors import InputError
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.evaluation.kinds import Kind, kinds_of
@@ -85,6 +86,15 @@ def test_names_that_look_like_numbers_or_nothing_stay_names(tmp_path: Path) -> N
     for name in ("marks.csv", "marks.parquet"):
         found = corrections.read(written(tmp_path, rows, name), index)
         assert found.tolist() == [[1, 0], [0, -1]]
+
+
+def test_a_name_that_was_kept_from_being_a_formula_is_found(tmp_path: Path) -> None:
+    index = index_of(["train"], np.zeros((1, 2)), classes=("=1+1", "'b"), image_ids=["@x"])
+    path = tmp_path / "marks.csv"
+    columns = {"image_id": ["@x"] * 2, "class": list(index.classes), "label": ["present"] * 2}
+    files.write_csv(path, {name: list(values) for name, values in columns.items()})
+    assert "'@x,'=1+1,present" in path.read_text()
+    assert corrections.read(path, index).tolist() == [[1, 1]]
 
 
 @pytest.mark.parametrize(
