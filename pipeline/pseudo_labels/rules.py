@@ -72,6 +72,13 @@ class PseudoLabelParams(Params):
             )
         return width
 
+    @property
+    def tau_above(self) -> float | None:
+        """The number that every valid tau of these settings exceeds; None: 0 is valid, too."""
+        if self.rule == "band":
+            return self.width
+        return 0.0 if self.rule == "soft" or self.weights == "confidence" else None
+
 
 def above_tau(probs: Probs, tau: float) -> BoolMatrix:
     """Return where a score is strictly greater than tau, both as float32.
@@ -109,9 +116,22 @@ def keep_observed(labels: BoolMatrix, targets: Targets) -> BoolMatrix:
     return kept
 
 
-def needs_val_scores(params: PseudoLabelParams) -> bool:
+def needs_val_scores(params: PseudoLabelParams | LabelRule) -> bool:
     """Return whether `pseudo_labels` needs the scores of the val images."""
     return params.calibrate == "isotonic"
+
+
+def evidence_of(
+    params: PseudoLabelParams, index: Index, scores: Scores, val_scores: Scores | None
+) -> Evidence:
+    """Return the data that the calibration may use; the arguments are those of `pseudo_labels`."""
+    return Evidence(
+        probs=scores.probs,
+        targets=index.targets[index.rows("train")],
+        val_labels=index.complete_val_labels,
+        val_probs=None if val_scores is None else val_scores.probs,
+        prior=params.prior,
+    )
 
 
 def pseudo_labels(
@@ -135,13 +155,7 @@ def pseudo_labels(
         InputError: the rule makes no label at all; or the calibration lacks data, such as
             complete val labels.
     """
-    evidence = Evidence(
-        probs=scores.probs,
-        targets=index.targets[index.rows("train")],
-        val_labels=index.complete_val_labels,
-        val_probs=None if val_scores is None else val_scores.probs,
-        prior=params.prior,
-    )
+    evidence = evidence_of(params, index, scores, val_scores)
     found = corrected(apply(params, evidence), answers)
     return PseudoLabels(
         image_ids=scores.image_ids,
@@ -172,20 +186,54 @@ class Applied:
     calibrated: Calibrated
 
 
+@dataclass(frozen=True)
+class Compared:
+    """What a rule compares with tau; it is the same at every tau.
+
+    Attributes:
+        scores: (N, C) the calibrated scores, with the annotator's choice taken into account.
+        eligible: (N, C) the entries that may become labels; None: all.
+        calibrated: the calibrated scores, before the annotator's choice is taken into account.
+    """
+
+    scores: Probs
+    eligible: BoolMatrix | None
+    calibrated: Calibrated
+
+
 def apply(params: PseudoLabelParams, evidence: Evidence) -> Applied:
     """Apply a rule to scores.
 
     Raises:
         InputError: as in `pseudo_labels`.
     """
-    targets = evidence.targets
+    return at_tau(params, compared(params, evidence), evidence.targets)
+
+
+def compared(params: PseudoLabelParams, evidence: Evidence) -> Compared:
+    """Return what the rule compares with tau. It does not depend on tau.
+
+    Raises:
+        InputError: the calibration lacks data.
+    """
     calibrated = CALIBRATIONS[params.calibrate](evidence)
     q = calibrated.scores
     if params.annotator == "uniform":
-        q = annotator.given_named(q, targets)
+        q = annotator.given_named(q, evidence.targets)
+    eligible = highest(q, params.top_k) if params.rule == "top_k" else None
+    return Compared(q, eligible, calibrated)
+
+
+def at_tau(params: PseudoLabelParams, scored: Compared, targets: Targets) -> Applied:
+    """Return the labels, targets and weights at the rule's tau.
+
+    Raises:
+        InputError: there is no label at all.
+    """
+    q = scored.scores
     labels = above_tau(q, params.tau)
-    if params.rule == "top_k":
-        labels &= highest(q, params.top_k)
+    if scored.eligible is not None:
+        labels &= scored.eligible
     soft = about_tau(q, params.tau) if params.rule == "soft" else None
     weights = _weights(params, q, labels)
     if params.keep_observed:
@@ -203,7 +251,7 @@ def apply(params: PseudoLabelParams, evidence: Evidence) -> Applied:
         labels=labels,
         targets=None if soft is None else soft.astype(np.float32),
         weights=None if weights is None else weights.astype(np.float32),
-        calibrated=calibrated,
+        calibrated=scored.calibrated,
     )
 
 
@@ -268,17 +316,21 @@ def _described(params: PseudoLabelParams, scores: Scores, calibrated: Calibrated
     )
 
 
-def params_of(path: Path, rule: LabelRule | None) -> PseudoLabelParams:
+def params_of(
+    path: Path,
+    rule: LabelRule | None,
+    needed: str = "train_student.generations above 1 need the rule; run the stage pseudo_label",
+) -> PseudoLabelParams:
     """Return the settings of the rule that made a file; unused settings have arbitrary values.
 
     Args:
         path: the path of the pseudo-labels, for messages.
         rule: the rule in the file's metadata.
+        needed: the end of the message: what needs the rule.
 
     Raises:
         InputError: the file has no rule in its metadata, or an unknown one.
     """
-    needed = "train_student.generations above 1 need the rule; run the stage pseudo_label"
     if rule is None:
         raise InputError(f"{path}: has no metadata {KEY!r}: {needed}")
     values = {

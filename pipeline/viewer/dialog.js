@@ -20,15 +20,14 @@ function writeImage() {
   const place = found.indexOf(i);
   if (place >= 0) openedPlace = place;
   const thumb = dialog.querySelector("img");
-  thumb.src = thumbnail(i);
-  thumb.classList.toggle("tiny", Boolean(tiny[i]));
+  show(thumb, i);
   dialog.querySelector("h2").textContent = data.image_ids[i];
   const at = place < 0 ? "no longer matches the filters" : `${number.format(place + 1)} of ${number.format(found.length)}`;
   dialog.querySelector(".place").textContent = at;
   dialog.querySelector(".unknown").hidden = Boolean(known[i]) || nKnown === 0;
-  dialog.querySelector(".tau").textContent = currentTau() === null ? "" : `tau ${currentTau()}`;
+  dialog.querySelector("td.tau").textContent = data.slider ? `tau ${currentTau()}` : "";
   const classes = Array.from({ length: C }, (_, c) => c);
-  classes.sort((a, b) => scores[i * C + b] - scores[i * C + a] || a - b);
+  classes.sort((a, b) => scores[i * C + b] - scores[i * C + a] || teacher[i * C + b] - teacher[i * C + a] || a - b);
   dialog.querySelector("tbody").replaceChildren(...classes.map((c) => makeScoreLine(i, c)));
 }
 
@@ -44,14 +43,27 @@ function makeScoreLine(i, c) {
   bar.style.width = `${(scores[k] * 100).toFixed(2)}%`;
   cell.append(bar);
   const tau = currentTau();
-  if (tau !== null) {
-    const mark = make("span", "mark");
-    mark.style.left = `${tau * 100}%`;
-    cell.append(mark);
+  if (data.slider) {
+    cell.append(makeMark("mark", tau));
+    if (data.slider.width !== null) cell.append(makeMark("mark low", tau - data.slider.width));
   }
-  const words = state.id === "none" ? "" : state.words;
-  row.append(make("td", "sign", state.sign), name, cell, make("td", "score", scores[k].toFixed(4)), make("td", "words", words));
+  row.append(make("td", "sign", state.sign), name, cell, make("td", "score", scores[k].toFixed(4)));
+  if (data.teacher) row.append(make("td", "teacher", teacher[k].toFixed(4)));
+  row.append(make("td", "words", wordsOf(k)));
   return row;
+}
+
+function makeMark(className, score) {
+  const mark = make("span", className);
+  mark.style.left = `${score * 100}%`;
+  return mark;
+}
+
+function wordsOf(k) {
+  const state = STATES[states[k]];
+  if (state.id === "none") return "";
+  if (state.id !== "ignored" || !(facts[k] & KNOWN)) return state.words;
+  return `${state.words}; ${facts[k] & PRESENT ? "present" : "absent"}`;
 }
 
 /** Go to the next image (by = 1) or the previous one (by = -1). */
@@ -62,6 +74,9 @@ function turn(by) {
 }
 
 function startDialog() {
+  dialog.querySelector("th.teacher").hidden = !data.teacher;
+  dialog.querySelector("th.score").textContent = data.teacher ? "calibrated" : "score";
+  markTiny(dialog.querySelector("img"));
   dialog.addEventListener("close", () => {
     opened = -1;
     focusCard(openedPlace);

@@ -12,16 +12,35 @@ import numpy as np
 import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from pydantic import ValidationError
 
 from pipeline.artifacts import tables
+from pipeline.artifacts.tables import Index, PseudoLabels
+from pipeline.evaluation.kinds import Kind, kinds_of
 from pipeline.pseudo_labels.rules import pseudo_labels
-from tests.builders.label_page import HOSTILE, N_TRAIN, change_rule, make_data, rule_of, run
+from tests.builders.label_page import (
+    COMBINATIONS,
+    HOSTILE,
+    N_TRAIN,
+    change_rule,
+    make_data,
+    rule_of,
+    run,
+    taus_to_try,
+)
 from tests.checks.contrast import LEAST_CONTRAST
 
 pytestmark = pytest.mark.slow
 
 CLASSES = ("cat", "dog", "cow")
 COUNTS = ["observed", "added", "positives", "right", "wrong", "missed"]
+# The name on the page of each kind of entry.
+STATE_OF = {
+    Kind.OBSERVED: "observed", Kind.DROPPED: "dropped", Kind.AGAINST: "against",
+    Kind.RULED_OUT: "negative", Kind.TRUE_POSITIVE: "right", Kind.FALSE_POSITIVE: "wrong",
+    Kind.UNKNOWN_POSITIVE: "added", Kind.IGNORED: "ignored", Kind.FALSE_NEGATIVE: "missed",
+    Kind.TRUE_NEGATIVE: "none", Kind.UNKNOWN_NEGATIVE: "none",
+}  # fmt: skip
 Numbers = dict[str, dict[str, float | None]]
 
 
@@ -87,6 +106,8 @@ def judged(data: Path, file: Path) -> dict[str, set[tuple[str, int]]]:
     } - observed - entries(index, "observed_negatives")  # fmt: skip
     labels, true = entries(pseudo, "labels"), entries(truth, "labels")
     ignored = entries(pseudo, "ignored") if "ignored" in pseudo else set()
+    for name, weights in zip(pseudo["image_id"], pseudo.get("weights", ()), strict=False):
+        ignored |= {(name, c) for c in np.flatnonzero(weights == 0).tolist()}
     return {
         "observed": observed,
         "added": labels - observed,
@@ -94,6 +115,7 @@ def judged(data: Path, file: Path) -> dict[str, set[tuple[str, int]]]:
         "right": labels & unobserved & true,
         "wrong": {entry for entry in labels & unobserved if entry[0] in known} - true,
         "missed": (true & unobserved) - labels - ignored,
+        "ignored": (ignored & unobserved) - labels,
         "hidden": true & unobserved,
     }
 
@@ -105,7 +127,7 @@ def numbers(kinds: dict[str, set[tuple[str, int]]]) -> Numbers:
     for row, name in enumerate(("all classes", *CLASSES), start=-1):
         counts = {
             kind: len(kinds[kind]) if row < 0 else of_class[kind][row]
-            for kind in [*COUNTS, "hidden"]
+            for kind in [*COUNTS, "ignored", "hidden"]
         }
         right, hidden = counts["right"], counts.pop("hidden")
         added = right + counts["wrong"]
@@ -120,7 +142,8 @@ def at_tau(data: Path, tau: float, keep_observed: bool = True, **rule: Any) -> P
         tables.read_index(data / "index.parquet"),
         tables.read_scores(data / "scores.parquet"),
     )
-    made = pseudo_labels(rule_of(tau, keep_observed, **rule), index, scores)
+    val_scores = tables.read_scores(data / "val_scores.parquet")
+    made = pseudo_labels(rule_of(tau, keep_observed, **rule), index, scores, val_scores)
     path = data.parent / f"tau-{tau}.parquet"
     tables.write_pseudo_labels(path, made, index.classes)
     return path
@@ -146,7 +169,10 @@ def table_of(page: Page) -> Numbers:
 def assert_same(shown: Numbers, expected: Numbers) -> None:
     assert list(shown) == list(expected)
     for name, of_class in expected.items():
-        assert shown[name] == pytest.approx(of_class, abs=5.01e-4), name
+        wanted = {column: of_class[column] for column in shown[name]}
+        assert shown[name] == pytest.approx(wanted, abs=5.01e-4), name
+        assert list(wanted) == [column for column in of_class if column in wanted]
+        assert of_class["ignored"] == 0 or "ignored" in wanted
 
 
 def ids_shown(page: Page) -> list[str]:
@@ -230,25 +256,81 @@ def test_the_entries_in_a_band_are_neither_missed_nor_found(
     assert page.locator(".chip.match:not(.ignored)").count() == 0
 
 
-def test_a_rule_without_a_single_tau_is_shown_first_and_one_tau_on_demand(
-    here: Path, opened: Opened
+@pytest.mark.parametrize(
+    "rule", COMBINATIONS, ids=lambda rule: f"{rule['rule']}-{rule['calibrate']}"
+)
+def test_at_every_tau_the_page_has_the_labels_that_pseudo_label_writes(
+    here: Path, opened: Opened, rule: dict[str, Any]
 ) -> None:
+    data = make_data(here, negatives=True, n_val=30, **rule)
+    run()
+    page = opened.open(INDEX)
+    index = tables.read_index(data / "index.parquet")
+    in_file = tables.read_pseudo_labels(data / "pseudo_labels.parquet")
+    assert np.array_equal(kinds_on(page), kinds_in(in_file, index))
+    scores = np.array(page.evaluate("[...scores]"), np.float32)
+    for tau in taus_to_try(scores, rule_of(0.4, **rule)):
+        set_tau(page, tau)
+        path = at_tau(data, tau, **rule)
+        assert np.array_equal(kinds_on(page), kinds_in(tables.read_pseudo_labels(path), index)), tau
+        assert_same(table_of(page), numbers(judged(data, path)))
+        assert f"Labels at tau {tau}" in page.locator("#mode").inner_text()
+    page.get_by_role("button", name="Back to the file’s labels").click()
+    n_found(page)
+    assert page.locator("#tau_number").input_value() == "0.4"
+    assert np.array_equal(kinds_on(page), kinds_in(in_file, index))
+
+
+def kinds_on(page: Page) -> np.ndarray:
+    """Return the state of every entry on the page, as a name of labels.js."""
+    names = page.evaluate("[...states].map(state => STATES[state].id)")
+    return np.array(names).reshape(N_TRAIN, -1)
+
+
+def kinds_in(pseudo: PseudoLabels, index: Index) -> np.ndarray:
+    """Return the same from a file of labels."""
+    truth = tables.read_truth(INDEX.parents[2] / "data/truth.parquet").labels
+    targets = index.targets[index.rows("train")]
+    kinds = kinds_of(pseudo.labels, targets, pseudo.ignored, truth)
+    return np.array([STATE_OF[Kind(kind)] for kind in kinds.ravel()]).reshape(kinds.shape)
+
+
+def test_a_tau_that_pseudo_label_would_refuse_is_refused(here: Path, opened: Opened) -> None:
+    data = make_data(here, rule="band", width=0.25)
+    run()
+    page = opened.open(INDEX)
+    for refused in ("0.25", "1", "-1"):
+        page.locator("#tau_number").fill(refused)
+        assert page.locator("#mode").inner_text() == "tau should be above 0.25, and below 1."
+        with pytest.raises(ValidationError):
+            rule_of(float(refused), rule="band", width=0.25)
+    page.locator("#tau_number").press("Tab")
+    assert page.locator("#tau_number").input_value() == "0.4"
+    for key, end in (("Home", 0.26), ("End", 0.99)):
+        page.locator("#tau").focus()
+        page.keyboard.press(key)
+        n_found(page)
+        assert float(page.locator("#tau_number").input_value()) == end
+        expected = numbers(judged(data, at_tau(data, end, rule="band", width=0.25)))
+        assert_same(table_of(page), expected)
+
+
+def test_the_slider_is_off_where_the_rule_cannot_be_applied(here: Path, opened: Opened) -> None:
     data = make_data(here)
     shutil.copy(at_tau(data, 0.6), data / "pseudo_labels.parquet")
     change_rule(data / "pseudo_labels.parquet", {b"spml.rule": b"quota"})
     run()
     page = opened.open(INDEX)
     assert_same(table_of(page), numbers(judged(data, data / "pseudo_labels.parquet")))
-    assert "its rule has no single tau" in page.locator("#mode").inner_text()
-    assert page.locator("#tau_number").input_value() == ""
+    expect(page.locator("#notes")).to_contain_text("tau cannot be moved")
+    expect(page.locator("#notes")).to_contain_text("'quota'")
+    assert page.locator("#tau_number").input_value() == "0.6"
+    expect(page.locator("#tau_number")).to_be_disabled()
+    expect(page.locator("#tau")).to_be_disabled()
     page.keyboard.press("[")
     n_found(page)
-    assert page.locator("#tau_number").input_value() == "0.45"
-    assert "not by the rule of the file" in page.locator("#mode").inner_text()
-    assert_same(table_of(page), numbers(judged(data, at_tau(data, 0.45))))
-    page.keyboard.press("0")
-    n_found(page)
     assert_same(table_of(page), numbers(judged(data, data / "pseudo_labels.parquet")))
+    assert "tau is fixed" in page.locator("#mode").inner_text()
 
 
 def test_without_truth_the_page_shows_no_right_or_wrong(here: Path, opened: Opened) -> None:
