@@ -153,7 +153,7 @@ def _names(
             return [declared[number] for number in value]
     raise InputError(
         f"{where}: row {row + 1}: {column} = {one_line(repr(value))}: should be names separated "
-        f"by spaces, or a list of names, as JSON in CSV"
+        f"by spaces, or a list of names"
     )
 
 

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from pipeline.artifacts.tables import Index, PseudoLabels, Scores
 from pipeline.core.arrays import BoolMatrix, RowNumbers, Targets
+from pipeline.core.errors import InputError
 from pipeline.pseudo_labels.calibrate import Evidence, elkan_noto, isotonic
 
 Floats = npt.NDArray[np.float64]
@@ -80,8 +81,9 @@ def order_of(
 ) -> Order:
     """Return the order of a run's entries.
 
-    The probabilities come from val by isotonic regression. Without complete val labels or
-    scores of val they come from the observed positives, as by calibrate elkan_noto.
+    The probabilities come from val by isotonic regression. They come from the observed positives,
+    as by calibrate elkan_noto, if the scores or the complete labels of val are missing, or if
+    these are all equal.
 
     Args:
         index: the index.
@@ -94,7 +96,12 @@ def order_of(
     """
     targets: Targets = index.targets[index.rows("train")]
     val_labels = index.complete_val_labels
-    by_val = val_labels is not None and val_scores is not None
+    by_val = val_scores is not None and val_labels is not None and 0 < val_labels.mean() < 1
+    if not by_val and not (targets == 1).any():
+        raise InputError(
+            "val_scores.parquet: no probability can be learned: should be there, with a positive "
+            "among complete val labels, or some train image should have an observed positive"
+        )
     evidence = Evidence(
         probs=scores.probs,
         targets=targets,
