@@ -115,7 +115,8 @@ function startMarks() {
 function makeAnswers(k, name) {
   const cell = make("td", "answers");
   for (const { id, key, sign } of ANSWERS) {
-    const button = make("button", id, sign);
+    const button = make("button", "", sign);
+    button.value = id;
     button.type = "button";
     button.tabIndex = -1; // the keys work on the line, which has the focus
     button.title = `${id} (${key})`;
