@@ -83,7 +83,7 @@ WORDS = {
     Kind.TRUE_POSITIVE: ("right", "right"),
     Kind.FALSE_POSITIVE: ("wrong", "wrong"),
     Kind.UNKNOWN_POSITIVE: ("added", ""),
-    Kind.IGNORED: ("ignored", ""),
+    Kind.IGNORED: ("ignored", "ignored"),
     Kind.FALSE_NEGATIVE: ("missed", "missed"),
     Kind.TRUE_NEGATIVE: ("", ""),
     Kind.UNKNOWN_NEGATIVE: ("", ""),
