@@ -13,6 +13,11 @@ from pipeline.pseudo_labels.calibrate import Evidence, elkan_noto, isotonic
 Floats = npt.NDArray[np.float64]
 
 
+# The gain of an ignored entry, as a share of that of a wrong one: an ignored positive is missing,
+# a wrong label also misleads the student.
+IGNORED = 0.5
+
+
 @dataclass(frozen=True)
 class Order:
     """An order of the entries that nobody has named: neither observed nor corrected.
@@ -22,8 +27,8 @@ class Order:
         present: (N, C) the probability that the class is present.
         wrong: (N, C) the probability that the entry's label is wrong, 0 for a named entry. An
             ignored entry counts as a negative: it is wrong if the class is present.
-        gain: (N, C) `wrong` divided by the expected number of positives of the class, since each
-            class counts the same in mAP; 0 for a named entry.
+        gain: (N, C) `wrong`, of ignored entries times IGNORED, divided by the expected number of
+            positives of the class, since each class counts the same in mAP.
         labels: (N, C) the positives.
         free: (N, C) the entries that nobody has named.
     """
@@ -117,7 +122,7 @@ def order_of(
         source="isotonic regression on val" if by_val else "the scores of observed positives",
         present=present,
         wrong=wrong,
-        gain=wrong / positives,
+        gain=np.where(pseudo.ignored & ~pseudo.labels, IGNORED, 1) * wrong / positives,
         labels=pseudo.labels,
         free=free,
     )
