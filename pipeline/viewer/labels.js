@@ -52,7 +52,7 @@ let nTrue = 0;
       facts[k] = (seen[k] && SEEN) | (ruledOut[k] && RULED_OUT) | (known[i] && KNOWN) | (truth[k] && PRESENT);
       if (limited && !eligible[k]) facts[k] |= INELIGIBLE;
       nTrue += truth[k];
-      const label = answered.get(k);
+      const label = answered.size && answered.get(k);
       if (label) {
         const said = label === "present" ? SEEN : RULED_OUT;
         facts[k] = (facts[k] & ~(SEEN | RULED_OUT)) | said | CORRECTED_BIT;
