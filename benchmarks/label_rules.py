@@ -32,7 +32,7 @@ ENOUGH = 0.8  # the precision at which recalls are compared
 PLAIN: dict[str, Any] = {
     "rule": "tau", "calibrate": "none", "prior": "val",
     "annotator": "ignored", "top_k": 1, "width": 0.3,
-    "weights": "none", "keep_observed": True,
+    "weights": "none", "keep_observed": True, "corrections": None,
 }  # fmt: skip
 BLACK, ORANGE, BLUE, GREEN, GREY, RED = (
     "#000000", "#E69F00", "#0072B2", "#009E73", "#777777", "#D55E00",

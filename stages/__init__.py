@@ -1,6 +1,6 @@
 """The stages: one click command per stage of dvc.yaml, of the same name.
 
-The commands labels, inspect and analyse show the results of a run, predict labels new images with
+The commands labels, inspect, review and analyse show the results of a run, predict labels new images with
 its model. They are not in dvc.yaml.
 
 Each command also runs without DVC, from the folder that holds params.yaml:

@@ -19,12 +19,13 @@ from pipeline.core.params import Values, check_section, read_values
 from pipeline.datasets import inputs
 from pipeline.datasets.inputs import Description
 from pipeline.datasets.prepare import PrepareParams
+from pipeline.pseudo_labels.rules import PseudoLabelParams
 from stages import PARAMS, SoloStage
 
 
 @click.command(cls=SoloStage)
 def main() -> None:
-    """Describe annotations, images and weights by their content, and the params in use."""
+    """Describe the files outside the project by their content, and the params in use."""
     values = read_values(PARAMS)
     described = {name: describe(values) for name, describe in DESCRIBED.items()}
     for name, description in described.items():
@@ -33,6 +34,11 @@ def main() -> None:
 
 def _data(values: Values) -> Description:
     return inputs.of_data(check_section(str(PARAMS), "prepare", values, PrepareParams))
+
+
+def _corrections(values: Values) -> Description:
+    params = check_section(str(PARAMS), "pseudo_label", values, PseudoLabelParams)
+    return inputs.of_corrections(params.corrections, "pseudo_label.corrections")
 
 
 def _training(name: str, values: Values) -> Description:
@@ -66,6 +72,7 @@ def _checked(name: str, values: Values) -> Values:
 DESCRIBED: dict[str, Callable[[Values], Description]] = {
     "data": _data,
     "train_teacher": partial(_training, "train_teacher"),
+    "pseudo_label": _corrections,
     "train_student": partial(_training, "train_student"),
 }
 

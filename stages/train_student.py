@@ -25,10 +25,12 @@ def main() -> None:
     make_loss: MakeLoss = FullSupervision
     if params.prior_weight:
         make_loss = partial(PriorMatching, weight=params.prior_weight)
-    # Each generation labels images for the next by the rule in the pseudo-label file.
+    # Each generation labels images for the next by the rule and the corrections in the
+    # pseudo-label file.
     relabel = None
     if params.generations > 1:
-        relabel = partial(pseudo_labels, params_of(run.pseudo_labels, pseudo.rule), index)
+        rule = params_of(run.pseudo_labels, pseudo.rule)
+        relabel = partial(pseudo_labels, rule, index, answers=pseudo.answers)
     made = generations.train_all("train_student", params, index, pseudo, relabel, make_loss)
     if not made[-1].trained.first:
         return

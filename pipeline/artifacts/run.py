@@ -52,12 +52,14 @@ class RunTables:
         scores: the teacher's scores of the train images.
         pseudo: the pseudo-labels of the same images.
         truth: the complete labels; None if they are missing.
+        val_scores: the teacher's scores of the val images; None if they are not needed or missing.
     """
 
     index: Index
     scores: Scores
     pseudo: PseudoLabels
     truth: Truth | None
+    val_scores: Scores | None = None
 
     def known_truth(self) -> tuple[BoolMatrix, npt.NDArray[np.bool_]]:
         """Return the complete labels of the train images as far as they are known.

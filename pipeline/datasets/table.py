@@ -28,8 +28,8 @@ def read(params: TableParams, root: Path, classes: list[str] | None, given: bool
     `image` is a path, relative to the data root or absolute, and becomes the image_id. In
     Parquet it may hold encoded images (Hugging Face's Image: a struct of bytes and path). Their
     image_ids are their paths, else the column `image_id`, else row numbers. `split` is train, val
-    or test. `labels` is a list of class names, a string of names separated by spaces (empty for
-    none), or in Parquet a list of Hugging Face ClassLabels.
+    or test. `labels` is a list of class names (in CSV as JSON), a string of names separated by
+    spaces (empty for none), or in Parquet a list of Hugging Face ClassLabels.
 
     With `given`, `observed` and, optionally, `observed_negatives` hold the observed labels in the
     same form. Null `labels`, or empty ones in CSV, are then unknown.

@@ -66,7 +66,7 @@ def evaluate(
     train_truth, known = truth.known_of(index, "train")
     aps = {name: average_precisions(test_truth, probs[name]) for name in ("teacher", "student")}
     targets = index.targets[index.rows("train")]
-    quality = pseudo_label_quality(pseudo.labels, targets, train_truth, known)
+    quality = pseudo_label_quality(pseudo.labels, targets, train_truth, known, pseudo.corrected)
     right, hidden = quality["right"], quality["hidden"]
     judged = right + quality["wrong"]
     metrics: Metrics = {}
@@ -80,6 +80,8 @@ def evaluate(
     metrics["pseudo_labels.positives_per_image"] = _per_image(pseudo.labels)
     if pseudo.ignored.any():
         metrics["pseudo_labels.ignored_share"] = round(float(pseudo.ignored.mean()), 4)
+    if pseudo.answers is not None:
+        metrics["pseudo_labels.corrected"] = int(pseudo.corrected.sum())
     if known.any():
         metrics["truth.positives_per_image"] = _per_image(train_truth[known])
     for name, scores in probs.items():
@@ -128,7 +130,7 @@ def by_generation(
     }
     if train_known.any():
         qualities = [
-            pseudo_label_quality(pseudo.labels, targets, train_truth, train_known)
+            pseudo_label_quality(pseudo.labels, targets, train_truth, train_known, pseudo.corrected)
             for pseudo in pseudo_labels
         ]
         totals = [{name: counts.sum() for name, counts in each.items()} for each in qualities]

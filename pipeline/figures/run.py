@@ -143,7 +143,7 @@ def contact_sheet(
     """Draw images with their observed, added, missed and ignored labels.
 
     Rare kinds have a line only if they occur: unknown truth, ignored entries, labels on observed
-    negatives.
+    negatives, corrected labels.
 
     Args:
         path: the PNG to write.
@@ -154,6 +154,7 @@ def contact_sheet(
     unknown = is_one_of(kinds, Kind.UNKNOWN_POSITIVE, Kind.UNKNOWN_NEGATIVE).any()
     is_judged = is_one_of(kinds, *JUDGED).any() or not unknown
     occurs = np.bincount(kinds.ravel(), minlength=len(Kind)) > 0
+    corrected = occurs[Kind.CORRECTED_POSITIVE]
     lines = [
         (sign, meaning, colour, is_one_of(kinds, *group))
         for sign, meaning, colour, group, is_shown in (
@@ -164,6 +165,7 @@ def contact_sheet(
             ("+", "added, truth unknown", ADDED, (Kind.UNKNOWN_POSITIVE,), unknown),
             ("⊗", "on observed negative", WRONG, (Kind.AGAINST,), occurs[Kind.AGAINST]),
             ("~", "ignored", IGNORED, (Kind.IGNORED,), occurs[Kind.IGNORED]),
+            ("◆", "corrected", OBSERVED, (Kind.CORRECTED_POSITIVE,), corrected),
         )
         if is_shown
     ]

@@ -92,7 +92,7 @@ def write(
             temporary / "contact_sheet.png",
             decode_cache.load(index, rows[shown], CONTACT_SIZE),
             index.classes,
-            kinds_of(pseudo.labels, targets, pseudo.ignored, truth, known)[shown],
+            kinds_of(pseudo.labels, targets, pseudo.ignored, truth, known, pseudo.corrected)[shown],
         )
 
 

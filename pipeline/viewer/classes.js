@@ -20,6 +20,9 @@ function makeName(tag, className, text) {
   return element;
 }
 
+// Whether entries can be ignored: in the file, or by its rule at another tau.
+const mayIgnore = data.ignored !== "" || Boolean(data.slider && (data.slider.width !== null || data.slider.confidence));
+
 const COLUMNS = [
   { id: "observed", words: "observed", write: number.format },
   { id: "added", words: "added", write: number.format },
@@ -27,9 +30,10 @@ const COLUMNS = [
   { id: "right", words: "right", sign: "+", write: number.format, truth: true },
   { id: "wrong", words: "wrong", sign: "×", write: number.format, truth: true },
   { id: "missed", words: "missed", sign: "?", write: number.format, truth: true },
+  { id: "ignored", words: "ignored", sign: "~", write: number.format, band: true },
   { id: "precision", words: "precision", write: share, truth: true },
   { id: "recall", words: "recall", write: share, truth: true },
-].filter((column) => nKnown > 0 || !column.truth);
+].filter((column) => (nKnown > 0 || !column.truth) && (mayIgnore || !column.band));
 
 const table = document.getElementById("table");
 const sorting = { by: "", falling: false }; // "": the order of the file

@@ -108,7 +108,7 @@ PAPERS: dict[str, dict[str, Any]] = {
         "pseudo_label": {
             "rule": "tau", "tau": 0.75, "calibrate": "none", "prior": "val",
             "annotator": "ignored", "top_k": 3, "width": 0.3, "weights": "none",
-            "keep_observed": False,
+            "keep_observed": False, "corrections": None,
         },
         "train_student.generations": 1, "sweep.taus": [0.55, 0.65, 0.75, 0.85, 0.95],
     },
