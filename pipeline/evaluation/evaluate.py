@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from pipeline.artifacts.tables import Index, PseudoLabels, Truth
 from pipeline.core.arrays import BoolMatrix, Probs
+from pipeline.evaluation import findings
 from pipeline.evaluation.metrics import (
     average_precisions,
     mean_over_classes,
@@ -30,6 +31,7 @@ class Evaluation:
         student_aps: (C,) the student's.
         per_class: the columns of the per-class table.
         note: a sentence on unknown truth of training images; empty if all is known.
+        findings: sentences on what a reader of the metrics should know.
     """
 
     metrics: Metrics
@@ -37,6 +39,7 @@ class Evaluation:
     student_aps: npt.NDArray[np.float64]
     per_class: dict[str, list[object]]
     note: str = ""
+    findings: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -76,9 +79,11 @@ def evaluate(
         metrics["pseudo_labels.ignored_share"] = round(float(pseudo.ignored.mean()), 4)
     if known.any():
         metrics["truth.positives_per_image"] = _per_image(train_truth[known])
+    metrics |= findings.numbers(test_truth, probs, aps)
+    test_positives = test_truth.sum(axis=0).tolist()
     per_class: dict[str, list[object]] = {
         "class": list(index.classes),
-        "test_positives": test_truth.sum(axis=0).tolist(),
+        "test_positives": test_positives,
         "teacher_AP": [_rounded(ap) for ap in aps["teacher"].tolist()],
         "student_AP": [_rounded(ap) for ap in aps["student"].tolist()],
         "observed": (targets == 1).sum(axis=0).tolist(),
@@ -87,7 +92,8 @@ def evaluate(
     if known.any():
         per_class["precision"] = [_rounded(ratio(*counts)) for counts in _pairs(right, judged)]
         per_class["recall"] = [_rounded(ratio(*counts)) for counts in _pairs(right, hidden)]
-    return Evaluation(metrics, aps["teacher"], aps["student"], per_class, _note(known))
+    told = tuple(findings.sentences(metrics, index.classes, test_positives))
+    return Evaluation(metrics, aps["teacher"], aps["student"], per_class, _note(known), told)
 
 
 def by_generation(

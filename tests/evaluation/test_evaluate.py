@@ -54,9 +54,13 @@ def evaluated(
     return evaluate(index(), truth, pseudo, {"teacher": TEACHER, "student": STUDENT}, val_map)
 
 
+CERTAINTY = ("_low", "_high", "difference.mAP")
+
+
 def test_the_metrics_of_a_small_example() -> None:
     cat = 100 * (1 + 2 / 3) / 2  # the teacher ranks cats first and third, dogs first
-    assert evaluated().metrics == {
+    metrics = evaluated().metrics
+    assert {name: value for name, value in metrics.items() if not name.endswith(CERTAINTY)} == {
         "teacher.mAP": pytest.approx((cat + 100 + 0) / 3, abs=1e-4),
         "teacher.val_mAP": 61.2346,
         # the student ranks cats first and second, dogs third
@@ -70,6 +74,18 @@ def test_the_metrics_of_a_small_example() -> None:
         "pseudo_labels.positives_per_image": pytest.approx(5 / 3, abs=1e-4),
         "truth.positives_per_image": pytest.approx(4 / 3, abs=1e-4),
     }
+
+
+def test_the_certainty_of_the_map_is_among_the_metrics_and_the_findings() -> None:
+    evaluation = evaluated()
+    metrics = evaluation.metrics
+    assert metrics["difference.mAP"] == pytest.approx((100 + 100 / 3 - 250 / 3 - 100) / 3, abs=1e-4)
+    for name in ("teacher.mAP", "student.mAP", "difference.mAP"):
+        low, high = metrics[f"{name}_low"], metrics[f"{name}_high"]
+        assert low <= metrics[name] <= high, name
+    assert evaluation.findings[-1].startswith("3 of 3 classes have fewer than 10 test positives")
+    none = evaluated(np.zeros_like(TEST_TRUTH))
+    assert not any(name.endswith(CERTAINTY) for name in none.metrics)
 
 
 def test_the_table_per_class_of_a_small_example() -> None:
