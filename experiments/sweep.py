@@ -27,7 +27,8 @@ from pipeline.artifacts.run import Run
 from pipeline.core import files, places
 from pipeline.core.errors import InputError, some
 from pipeline.core.params import Params, read_section
-from pipeline.figures.sweep import Sweep, draw
+from pipeline.figures.sweep import CAPTIONS, Sweep, draw
+from pipeline.reports import overview, results_page
 from stages import PARAMS, Stage, ready, say
 
 STUDENT = ["pseudo_label", "train_student", "evaluate"]
@@ -76,9 +77,12 @@ def main(taus: str | None, seeds: str | None, jobs: int, repro: bool) -> None:
         rows, failed = _all(_planned(out, params, jobs), jobs)
     if any(row["method"] == "student" for row in rows):
         folder = Run().reports / "sweep"
-        write(folder, pd.DataFrame(rows))
+        write(folder, pd.DataFrame(rows), _calibrated())
+        overview.refresh(Run())
         click.echo((folder / "table.md").read_text(encoding="utf-8"))
-        say(f"figures and results.csv: {folder}; each run's own files: {out}")
+        for note in notes(pd.DataFrame(rows)):
+            say(f"note: {note}")
+        say(f"figures and results.csv: {folder / 'index.html'}; each run's own files: {out}")
     if failed:
         raise InputError(f"{len(failed)} runs failed: {some(failed, 3)}")
 
@@ -178,12 +182,13 @@ def _reference(out: Path, values: Values, threads: int | None) -> Values:
     return runs.teacher_metrics(folder)
 
 
-def write(folder: Path, results: pd.DataFrame) -> None:
-    """Write results.csv, seconds.csv, table.md and the figures, all of them or none.
+def write(folder: Path, results: pd.DataFrame, calibrated: str = "none") -> None:
+    """Write results.csv, seconds.csv, table.md, the figures and index.html: all or none.
 
     Args:
         folder: the folder to write.
         results: a row per run, as `_all` returns them, with at least one student.
+        calibrated: the calibration of the teacher's scores, which tau is a threshold on.
     """
     students = results[results["method"] == "student"]
     shared = students.iloc[0]
@@ -201,11 +206,23 @@ def write(folder: Path, results: pd.DataFrame) -> None:
         summary.to_csv(temporary / "by_tau.csv")
         students[["tau", "seed", "seconds"]].to_csv(temporary / "seconds.csv", index=False)
         (temporary / "table.md").write_text(table(tidy), encoding="utf-8")
-        draw(temporary, _drawn(tidy))
+        drawn = draw(temporary, _drawn(tidy, calibrated))
+        (temporary / "index.html").write_text(_page(tidy, drawn), encoding="utf-8")
 
 
 def table(tidy: pd.DataFrame) -> str:
     """Return results.csv as Markdown: mean and standard deviation over seeds."""
+    columns = in_words(tidy, " **(chosen by val)**")
+    return markdown.table([*columns], zip(*columns.values(), strict=True))
+
+
+def in_words(tidy: pd.DataFrame, mark: str) -> dict[str, list[str]]:
+    """Return the columns of a table: mean and standard deviation over seeds, a row per method.
+
+    Args:
+        tidy: results.csv.
+        mark: the text after the chosen tau.
+    """
     names = {
         "student": "student, tau {:g}",
         "teacher": "teacher",
@@ -213,15 +230,43 @@ def table(tidy: pd.DataFrame) -> str:
         "full_labels": "all labels known (oracle)",
         "truth": "truth",
     }
-    rows = []
+    columns: dict[str, list[str]] = {"": [], **{name.replace("_", " "): [] for name in COLUMNS}}
     best = chosen(tidy)
     for method, name in names.items():
         for tau, group in tidy[tidy["method"] == method].groupby("tau", dropna=False):
-            mark = " **(chosen by val)**" if method == "student" and tau == best else ""
+            is_best = method == "student" and tau == best
             known = [group[column].dropna() for column in COLUMNS]
             cells = [spread(values) if len(values) else "" for values in known]
-            rows.append([name.format(tau) + mark, *cells])
-    return markdown.table(["", *(name.replace("_", " ") for name in COLUMNS)], rows)
+            row = [name.format(tau) + (mark if is_best else ""), *cells]
+            for column, cell in zip(columns.values(), row, strict=True):
+                column.append(cell)
+    return columns
+
+
+def notes(tidy: pd.DataFrame) -> list[str]:
+    """Return sentences on the choice of tau that a reader should not miss."""
+    best, told = chosen(tidy), []
+    taus = sorted(tidy[tidy["method"] == "student"]["tau"].unique())
+    if len(taus) > 1 and best in (taus[0], taus[-1]):
+        below = "lower" if best == taus[0] else "higher"
+        told.append(
+            f"Val chooses tau {best:g}, at the edge of the grid from {taus[0]:g} to {taus[-1]:g}. "
+            f"A {below} tau may be better: add some to sweep.taus."
+        )
+    return told
+
+
+def _page(tidy: pd.DataFrame, drawn: list[str]) -> str:
+    captions = {name: CAPTIONS[name] for name in drawn if name in CAPTIONS}
+    return results_page.page(
+        "Sweep of tau",
+        "A student for each tau and seed: mean ± standard deviation over the seeds, mAP in "
+        "percent. Choose tau by val and report test.",
+        notes(tidy),
+        {"Results": in_words(tidy, " (chosen by val)")},
+        {f"{name}.png": caption for name, caption in captions.items()},
+        ["results.csv", "by_tau.csv", "seconds.csv", "table.md"],
+    )
 
 
 def chosen(tidy: pd.DataFrame) -> float:
@@ -231,7 +276,13 @@ def chosen(tidy: pd.DataFrame) -> float:
     return best
 
 
-def _drawn(tidy: pd.DataFrame) -> Sweep:
+def _calibrated() -> str:
+    """Return the calibration that the runs of a sweep have in common."""
+    values = runs.read(PARAMS).get("pseudo_label") or {}
+    return str(values.get("calibrate", "none"))
+
+
+def _drawn(tidy: pd.DataFrame, calibrated: str = "none") -> Sweep:
     """Return the data of the figures, from the seeds that every tau has."""
     students = tidy[tidy["method"] == "student"]
     by_seed = {name: students.pivot(index="tau", columns="seed", values=name) for name in COLUMNS}
@@ -247,6 +298,7 @@ def _drawn(tidy: pd.DataFrame) -> Sweep:
         references={str(name): group["test_mAP"].tolist() for name, group in methods},
         true_positives_per_image=float(truth.iloc[0]) if len(truth) else None,
         chosen=chosen(tidy),
+        calibrated=calibrated,
     )
 
 

@@ -18,7 +18,7 @@ from pipeline.evaluation.analysis.scores import Split
 from pipeline.inference.score import choose_device, describe_device
 from pipeline.inference.scorer import Scorer
 from pipeline.models import model_file
-from pipeline.reports import analysis_report
+from pipeline.reports import analysis_report, overview
 from stages import Stage, say
 
 RUN = Run()
@@ -96,6 +96,7 @@ def main(
     analysis = analyse(index, truth, pseudo, both, split, column)
     analysis = replace(analysis, landscape=around)
     analysis_report.write(folder, analysis)
+    overview.refresh(RUN)
     for number, value in analysis_report.summary(analysis).items():
         say(f"{number:34} {'-' if value is None else value}")
     for note in analysis.notes:

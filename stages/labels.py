@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from pipeline.artifacts.run import Run, RunTables
+from pipeline.reports import overview
 from pipeline.viewer import page
 from stages import SoloStage, say
 
@@ -34,6 +35,7 @@ def main(file: Path | None, data: Path, out: Path, most: int) -> None:
     pseudo = run.read_pseudo_labels(index, path)
     truth = run.read_truth(index) if run.truth.exists() else None
     data_shown = page.write(out, path, RunTables(index, scores, pseudo, truth), most)
+    overview.refresh(Run())
     for note in data_shown["notes"]:
         say(f"note: {note}")
     n_shown, n = len(data_shown["image_ids"]), len(pseudo.image_ids)
