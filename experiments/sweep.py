@@ -7,8 +7,9 @@ stopped sweep goes on where it stopped, and another tau or seed costs only its o
 """
 
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -74,7 +75,7 @@ def main(taus: str | None, seeds: str | None, jobs: int, repro: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
     with _alone(out):
         runs.forget_partial(out)
-        rows, failed = _all(_planned(out, params, jobs), jobs)
+        rows, failed = _all(_planned(out, params, jobs), jobs, out)
     if any(row["method"] == "student" for row in rows):
         folder = Run().reports / "sweep"
         write(folder, pd.DataFrame(rows), _calibrated())
@@ -144,15 +145,14 @@ def _planned(out: Path, params: SweepParams, jobs: int) -> list[Planned]:
     return planned
 
 
-def _all(planned: list[Planned], jobs: int) -> tuple[list[Values], list[str]]:
+def _all(planned: list[Planned], jobs: int, out: Path) -> tuple[list[Values], list[str]]:
     """Run what is not kept yet; return a row per run, in their order, and a line per failure."""
     rows: list[Values] = []
     failed = []
-    with ThreadPoolExecutor(jobs) as pool, tqdm(total=len(planned), desc="runs") as bar:
+    with ThreadPoolExecutor(jobs) as pool, _Bar(len(planned), out) as bar:
         futures = [pool.submit(run) for *_, run in planned]
         try:
-            for future in futures:
-                future.add_done_callback(lambda _: bar.update())
+            bar.follow(futures)
             for (method, tau, seed, _), future in zip(planned, futures, strict=True):
                 name = ", ".join(
                     [method, *([] if tau is None else [f"tau {tau:g}"]), f"seed {seed}"]
@@ -160,12 +160,43 @@ def _all(planned: list[Planned], jobs: int) -> tuple[list[Values], list[str]]:
                 try:
                     rows.append({"method": method, "tau": tau, "seed": seed} | future.result())
                 except InputError as error:
-                    name = method if tau is None else f"{method}, tau {tau:g}"
-                    failed.append(f"{name}, seed {seed}: {error}")
+                    failed.append(f"{name}: {error}")
         except BaseException:  # stopped: start no further run
             pool.shutdown(cancel_futures=True)
             raise
     return rows, failed
+
+
+class _Bar:
+    """The progress bar of a sweep: finished runs, epochs of the running ones, time left."""
+
+    FORMAT = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+
+    def __init__(self, total: int, out: Path) -> None:
+        self._out, self._total = out, total
+        self._bar = tqdm(total=total, bar_format=self.FORMAT)
+        # A file gets a line a minute.
+        self._seconds = 1.0 if sys.stderr.isatty() else 60.0
+
+    def follow(self, futures: Sequence["Future[Values]"]) -> None:
+        """Show the progress until all are done."""
+        waiting = set(futures)
+        while waiting:
+            _, waiting = wait(waiting, self._seconds, FIRST_COMPLETED)
+            self.show(len(futures) - len(waiting), runs.running(self._out))
+
+    def show(self, done: int, now: list[runs.Progress]) -> None:
+        """Show a state: the number of finished runs, and the running ones."""
+        self._bar.n = min(done + sum(each.done for each in now), self._total)
+        self._bar.set_description_str(f"runs {done}/{self._total}", refresh=False)
+        self._bar.set_postfix_str(", ".join(each.text for each in now), refresh=False)
+        self._bar.refresh()
+
+    def __enter__(self) -> "_Bar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
 
 
 def _student(out: Path, values: Values, threads: int | None) -> Values:

@@ -79,6 +79,8 @@ def main(
     }
     scored = []
     for name, model in loaded.items():
+        if fabric.is_global_zero:
+            say(f"scoring with {name}", err=True)
         fabric.to_device(model)
         is_scored = teacher is not None and paths[name] == RUN.teacher_model
         found = score(scorer, index, name, model, known and not is_scored)
@@ -87,12 +89,15 @@ def main(
     if with_landscape:
         grid = Grid(landscape_grid, landscape_seed)
         test = truth.of(index, "test")
+        if fabric.is_global_zero:
+            say("computing the loss around both models", err=True)
         around = landscape(scorer, index, test, loaded, grid, landscape_images)
     if not fabric.is_global_zero:
         return
     folder = RUN.reports / "analyse"
     say(f"device: {describe_device(fabric, '32')}")
     both = (scored[0], scored[1])
+    say("drawing", err=True)
     analysis = analyse(index, truth, pseudo, both, split, column)
     analysis = replace(analysis, landscape=around)
     analysis_report.write(folder, analysis)
