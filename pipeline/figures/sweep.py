@@ -51,7 +51,8 @@ CAPTIONS = {
     "positives": ("Number of labels by tau", "The dashed line is the complete labels."),
     "quality": (
         "Precision and recall by tau",
-        "Of the added labels, against the complete labels of the training images.",
+        "Precision is the share of the added labels that are right, recall the share of the "
+        "unobserved positives that are found.",
     ),
 }
 
@@ -106,10 +107,8 @@ def _positives(axis: Axes, sweep: Sweep) -> None:
 
 
 def _quality(axis: Axes, sweep: Sweep) -> None:
-    _curve(
-        axis, sweep, "precision", TEACHER, "o-", "precision: share of added labels that are right"
-    )
-    _curve(axis, sweep, "recall", STUDENT, "s--", "recall: share of unobserved positives found")
+    _curve(axis, sweep, "precision", TEACHER, "o-", "precision of the added labels")
+    _curve(axis, sweep, "recall", STUDENT, "s--", "recall of the unobserved positives")
     axis.set_ylim(-0.02, 1.02)
     _finish(axis, sweep, "share", "quality of the added labels")
 
@@ -136,7 +135,7 @@ def _curve(axis: Axes, sweep: Sweep, name: str, colour: str, style: str, label: 
 def _finish(axis: Axes, sweep: Sweep, ylabel: str, title: str) -> None:
     if sweep.chosen is not None:
         at_edge = len(sweep.taus) > 1 and sweep.chosen in (sweep.taus[0], sweep.taus[-1])
-        label = f"tau chosen by val mAP: {sweep.chosen:g}{', the edge of the grid' * at_edge}"
+        label = f"tau chosen by val: {sweep.chosen:g}{', edge of the grid' * at_edge}"
         axis.axvline(sweep.chosen, color=MISSED, linestyle=":", linewidth=2, label=label)
     scores = "the teacher's score"
     if sweep.calibrated != "none":
