@@ -8,11 +8,12 @@ import pandas as pd
 from benchmarks import significance
 from benchmarks.comparison import best_student, by_run
 from benchmarks.methods import SINGLE_STAGE
-from benchmarks.significance import ENOUGH_POSITIVES, LEVEL, Difference
+from benchmarks.significance import LEVEL, Difference
 from experiments import markdown
 from pipeline.artifacts import tables
 from pipeline.artifacts.run import Run
-from pipeline.core.arrays import BoolMatrix
+from pipeline.core.arrays import BoolMatrix, Probs
+from pipeline.evaluation.bootstrap import ENOUGH_POSITIVES, enough_positives
 from pipeline.evaluation.metrics import mean_average_precision
 
 MIN_RUNS = 5
@@ -41,7 +42,7 @@ def table(results: pd.DataFrame, n_runs: int) -> str:
     student = _of_cell(results, *best)
     others = {_name(*cell): _of_cell(results, *cell, 0) for cell in cells}
     found = compare(labels, student, others)
-    frequent = significance.enough_positives(labels)
+    frequent = enough_positives(labels)
     highest = _mean_map(labels, student[1], frequent)
     rows = []
     for other_name, other in others.items():
@@ -64,7 +65,7 @@ def table(results: pd.DataFrame, n_runs: int) -> str:
     return markdown.table(header, rows) + "\n" + sentence(name, found, n_runs) + "\n"
 
 
-Cell = tuple[list[float], list[significance.Scores]]
+Cell = tuple[list[float], list[Probs]]
 
 
 def compare(labels: BoolMatrix, cell: Cell, others: dict[str, Cell]) -> dict[str, Difference]:
@@ -116,7 +117,7 @@ def _test_labels(prepared: Path) -> BoolMatrix:
     return run.read_truth(index).of(index, "test")
 
 
-def _mean_map(labels: BoolMatrix, scores: list[significance.Scores], classes: np.ndarray) -> float:
+def _mean_map(labels: BoolMatrix, scores: list[Probs], classes: np.ndarray) -> float:
     """Return the mean test mAP over runs, of some classes alone."""
     chosen = labels[:, classes]
     return float(np.mean([mean_average_precision(chosen, each[:, classes]) for each in scores]))

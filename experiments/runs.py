@@ -7,12 +7,15 @@ It is complete or absent, so after a kill or a stop call the same command again.
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -45,6 +48,10 @@ FULL_LABELS: Values = {
     "train_teacher.loss": "bce",
 }
 IUN: Values = {"prepare.observe.num_neg": "all", "train_teacher.loss": "iun"}
+
+
+# The stages of a run that come after its training.
+AFTER_TRAINING = ("evaluate", "measure", "measure_student")
 
 
 class NotKeptError(Exception):
@@ -190,6 +197,40 @@ def forget_partial(out: Path) -> None:
     """Remove the folders that killed runs left; no other run may write below `out` meanwhile."""
     for folder in out.glob("*.partial"):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A run that is not finished.
+
+    Attributes:
+        done: the finished part of its trainings' epochs, 0 to 1.
+        text: the stage and, during a training, the epoch.
+    """
+
+    done: float
+    text: str
+
+
+def running(out: Path) -> list[Progress]:
+    """Return the progress of the runs below `out`, from the logs of their stages."""
+    found = []
+    for folder in sorted(out.glob("*.partial")):
+        with suppress(FileNotFoundError):  # the run ended meanwhile, and its folder was renamed
+            logs = sorted(folder.glob("*.log"), key=lambda path: path.stat().st_mtime)
+            if logs:
+                text = logs[-1].read_text(encoding="utf-8", errors="replace")
+                found.append(_progress(logs[-1].stem, text))
+    return found
+
+
+def _progress(stage: str, log: str) -> Progress:
+    """Return the progress of a run, by the stage that runs and the log of that stage."""
+    epochs = re.findall(r"^epoch (\d+)/(\d+) ", log, re.MULTILINE)
+    if not epochs:
+        return Progress(1.0 if stage in AFTER_TRAINING else 0.0, stage)
+    epoch, last = epochs[-1]
+    return Progress(int(epoch) / int(last), f"{stage} {epoch}/{last}")
 
 
 def student_metrics(folder: Path) -> Values:

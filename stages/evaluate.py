@@ -10,12 +10,12 @@ from pipeline.artifacts.decisions import Thresholds
 from pipeline.artifacts.run import Run, RunTables, Student
 from pipeline.artifacts.tables import Index
 from pipeline.core.arrays import Probs
-from pipeline.core.params import Params, read_section
+from pipeline.core.params import Params, read_section, read_values
 from pipeline.evaluation.evaluate import by_generation, evaluate
 from pipeline.inference.score import choose_device, describe_device
 from pipeline.inference.scorer import Scorer
 from pipeline.models import model_file
-from pipeline.reports import run_report
+from pipeline.reports import run_report, words
 from stages import PARAMS, Stage, say
 
 
@@ -53,11 +53,12 @@ def main() -> None:
     learned = [student.pseudo for student in students]
     generations = by_generation(index, truth, learned, of_students, val_maps)
     of_run = RunTables(index, scores, pseudo, truth)
-    run_report.write(run.evaluation, of_run, evaluation, histories, generations)
+    made_with = words.of_run(read_values(PARAMS), index, run.pseudo_labels, pseudo.rule)
+    run_report.write(run.evaluation, of_run, evaluation, histories, generations, made_with)
     for metric, value in evaluation.metrics.items():
         say(f"{metric:34} {'-' if value is None else value}")
-    if evaluation.note:
-        say(f"note: {evaluation.note}")
+    for sentence in run_report.told(evaluation):
+        say(f"note: {sentence}")
     empty = len(index.classes) - int(test.any(axis=0).sum())
     if empty:
         say(f"warning: {empty} classes have no positive in test; each counts 0 in mAP")

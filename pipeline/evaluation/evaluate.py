@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pipeline.artifacts.decisions import Thresholds
 from pipeline.artifacts.tables import Index, PseudoLabels, Truth
 from pipeline.core.arrays import BoolMatrix, Probs
-from pipeline.evaluation import multilabel
+from pipeline.evaluation import findings, multilabel
 from pipeline.evaluation.metrics import (
     average_precisions,
     mean_over_classes,
@@ -33,6 +33,7 @@ class Evaluation:
         student_aps: (C,) the student's.
         per_class: the columns of the per-class table.
         note: a sentence on unknown truth of training images; empty if all is known.
+        findings: sentences on what a reader of the metrics should know.
     """
 
     metrics: Metrics
@@ -40,6 +41,7 @@ class Evaluation:
     student_aps: npt.NDArray[np.float64]
     per_class: dict[str, list[object]]
     note: str = ""
+    findings: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -87,9 +89,11 @@ def evaluate(
     for name, scores in probs.items():
         found = multilabel.metrics(test_truth, scores, (thresholds or {}).get(name))
         metrics |= {f"{name}.{metric}": round(value, 4) for metric, value in found.items()}
+    metrics |= findings.numbers(test_truth, probs, aps)
+    test_positives = test_truth.sum(axis=0).tolist()
     per_class: dict[str, list[object]] = {
         "class": list(index.classes),
-        "test_positives": test_truth.sum(axis=0).tolist(),
+        "test_positives": test_positives,
         "teacher_AP": [_rounded(ap) for ap in aps["teacher"].tolist()],
         "student_AP": [_rounded(ap) for ap in aps["student"].tolist()],
         "observed": (targets == 1).sum(axis=0).tolist(),
@@ -98,7 +102,8 @@ def evaluate(
     if known.any():
         per_class["precision"] = [_rounded(ratio(*counts)) for counts in _pairs(right, judged)]
         per_class["recall"] = [_rounded(ratio(*counts)) for counts in _pairs(right, hidden)]
-    return Evaluation(metrics, aps["teacher"], aps["student"], per_class, _note(known))
+    sentences = tuple(findings.sentences(metrics, index.classes, test_positives))
+    return Evaluation(metrics, aps["teacher"], aps["student"], per_class, _note(known), sentences)
 
 
 def by_generation(

@@ -21,6 +21,7 @@ from pipeline.figures.canvas import (
     UNKNOWN,
     WRONG,
     canvas,
+    legible,
     short,
 )
 
@@ -73,16 +74,19 @@ def average_precision_per_class(
     title = "test AP by class, the largest gain on top"
     if len(known) > len(shown):
         title = f"test AP of the {len(shown)} of {len(known)} classes that differ most"
-    with canvas(path, width=8, height=1.6 + 0.3 * len(shown)) as figure:
+    with canvas(path, width=8, height=1.6 + 0.3 * len(shown), names=classes) as figure:
         axis = figure.subplots()
         places = np.arange(len(shown))
         axis.hlines(places, teacher[shown], student[shown], color="#BBBBBB", linewidth=3)
-        axis.plot(teacher[shown], places, "o", color=TEACHER, label="teacher")
-        axis.plot(student[shown], places, "D", color=STUDENT, label="student")
-        axis.set_yticks(places, [short(classes[row], 40) for row in shown])
+        # A marker at 100 %, the end of the axis, is drawn as a whole.
+        axis.plot(teacher[shown], places, "o", color=TEACHER, label="teacher", clip_on=False)
+        axis.plot(student[shown], places, "D", color=STUDENT, label="student", clip_on=False)
+        axis.set_yticks(places, [legible(classes[row], f"class {row}", 40) for row in shown])
         # The axis starts at the multiple of ten below the lowest AP.
         lowest = float(min(teacher[shown].min(), student[shown].min())) if len(shown) else 0.0
-        axis.set(xlabel="average precision (%)", title=title, xlim=(lowest // 10 * 10 - 2, 102))
+        axis.set(
+            xlabel="average precision (%)", title=title, xlim=(max(lowest // 10 * 10 - 2, 0), 100)
+        )
         axis.set_ylim(-0.7, max(len(shown), 1) - 0.3)
         axis.grid(axis="y", visible=False)
         figure.legend(loc="outside lower center", ncols=2)
@@ -176,7 +180,7 @@ def contact_sheet(
     side, line_height, top = 2.0, 0.19, 0.4
     cell_height = side + 0.25 + line_height * len(lines)
     width, height = columns * CELL, top + -(-len(images) // columns) * cell_height
-    with canvas(path, width=width, height=height, layout=None) as figure:
+    with canvas(path, width=width, height=height, layout=None, names=classes) as figure:
         for line, (sign, meaning, colour, _) in enumerate(lines):
             figure.text((0.1 + LEGEND * line) / width, 1 - 0.28 / height, f"{sign}  {meaning}",
                         color=colour)  # fmt: skip
@@ -190,7 +194,10 @@ def contact_sheet(
             axis.set(xlim=(0, CELL), ylim=(cell_height, 0))
             axis.axis("off")
             for line, (sign, _, colour, group) in enumerate(lines):
-                names = ", ".join(classes[column] for column in np.flatnonzero(group[row]))
+                names = ", ".join(
+                    legible(classes[column], f"class {column}", 24)
+                    for column in np.flatnonzero(group[row])
+                )
                 axis.text(
                     0, side + 0.05 + line_height * line, f"{sign} {short(names or '–', 24)}",
                     color=colour, fontsize=9, verticalalignment="top", clip_on=True,

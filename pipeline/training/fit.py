@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,7 @@ def fit(loop: Loop, checkpoint_path: Path) -> Fitted:
         best_probs = saved["best_probs"]
         log.info("resuming after epoch %d", len(history))
 
+    started, resumed = time.perf_counter(), len(history)
     while len(history) < params.epochs and not optimiser.should_stop(
         history, params.early_stop_drop
     ):
@@ -192,9 +194,12 @@ def fit(loop: Loop, checkpoint_path: Path) -> Fitted:
             }  # fmt: skip
             past = {"history": [asdict(done) for done in history]}
             checkpoint.save(checkpoint_path, states | best | past)
+            pace = (time.perf_counter() - started) / (epoch - resumed)
+            left = tqdm.format_interval(pace * (params.epochs - epoch))
             log.info(
-                "epoch %d/%d  loss %.4f  val mAP %.2f", epoch, params.epochs, mean_loss, val_map
-            )
+                "epoch %d/%d  loss %.4f  val mAP %.2f  %s left",
+                epoch, params.epochs, mean_loss, val_map, left,
+            )  # fmt: skip
         loop.fabric.barrier()
     return Fitted(history, best_network, best_loss, best_probs.numpy())
 

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from experiments import sweep
+from experiments import runs, sweep
 from pipeline.core.errors import InputError
 from tests.conftest import ROOT, RunStage, SetParams, StartAfter
 
@@ -213,3 +213,27 @@ def test_a_failed_run_is_reported_and_the_others_are_kept(
         "1 runs failed: student, tau 0.99, seed 0: pseudo_label: pseudo_label.tau = 0.99" in output
     )
     assert not (workplace / "reports" / "sweep").exists()
+
+
+def test_the_bar_shows_finished_runs_epochs_of_the_running_ones_and_the_time_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = "device: CPU\nepoch 1/4  loss 1  val mAP 2\nepoch 3/4  loss 1  val mAP 2\n"
+    for name, logs in (
+        ("evaluate-a.1.partial", {"pseudo_label": "x", "train_student": lines}),
+        ("measure-b.1.partial", {"train_teacher": lines, "measure": "device: CPU"}),
+        ("prepare-c.1.partial", {}),
+    ):
+        (tmp_path / name).mkdir()
+        for place, (stage, text) in enumerate(logs.items()):
+            (tmp_path / name / f"{stage}.log").write_text(text)
+            os.utime(tmp_path / name / f"{stage}.log", (place, place))
+    now = runs.running(tmp_path)
+    assert [(each.text, each.done) for each in now] == [("train_student 3/4", 0.75), ("measure", 1)]
+    with sweep._Bar(10, tmp_path) as bar:
+        bar.show(3, now)
+    shown = capsys.readouterr().err.replace("\r", "\n").splitlines()[-1]
+    assert shown.startswith("runs 3/10")
+    assert " 48%|" in shown
+    assert shown.endswith(", train_student 3/4, measure")
+    assert re.search(r"00:00<\d\d:\d\d", shown)
