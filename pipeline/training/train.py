@@ -27,7 +27,7 @@ from pipeline.images import decode_cache
 from pipeline.inference import features
 from pipeline.inference.score import choose_device, describe_device, machine
 from pipeline.losses.base import Loss, Task
-from pipeline.models import classifier
+from pipeline.models import classifier, timm_backbones
 from pipeline.models.classifier import Classifier, ModelParams
 from pipeline.training import checkpoint, optimiser
 from pipeline.training.augment import AugmentParams
@@ -202,7 +202,8 @@ def train(
         history += [replace(epoch, epoch=epoch.epoch + done) for epoch in fitted.history]
     model.spec = replace(model.spec, frozen_backbone=params.mode == "linear")
     best, first = optimiser.best(history[done:]), fabric.is_global_zero
-    trained = Trained(model, history, best, checkpoints, first, machine(fabric))
+    about = machine(fabric) | timm_backbones.libraries(params.model.backbone)
+    trained = Trained(model, history, best, checkpoints, first, about)
     if not keep:
         trained.remove_checkpoints()
     return trained
