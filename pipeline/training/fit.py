@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
 from pipeline.artifacts.curves import Epoch
-from pipeline.core.arrays import BoolMatrix, Inputs
+from pipeline.core.arrays import BoolMatrix, Inputs, Probs
 from pipeline.core.errors import InputError
 from pipeline.evaluation.metrics import mean_average_precision
 from pipeline.inference.score import predict, share_of, to_device, whole_of
@@ -93,11 +93,16 @@ class Loop:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A training's history, and the states of network and loss after its best epoch."""
+    """A training's history, and the states of network and loss after its best epoch.
+
+    Attributes:
+        val_probs: (N_val, C) the scores of the val images by this network.
+    """
 
     history: list[Epoch]
     network: State
     loss: State
+    val_probs: Probs
 
 
 def set_up(
@@ -144,7 +149,7 @@ def fit(loop: Loop, checkpoint_path: Path) -> Fitted:
     if loop.ema is not None:
         parts["ema"] = loop.ema
     history: list[Epoch] = []
-    best_network, best_loss = State(), State()
+    best_network, best_loss, best_probs = State(), State(), torch.empty(0)
     # Only one process reads, so that all resume after the same epoch.
     saved: Any = loop.fabric.broadcast(
         checkpoint.load(checkpoint_path) if loop.fabric.is_global_zero else None
@@ -154,6 +159,7 @@ def fit(loop: Loop, checkpoint_path: Path) -> Fitted:
             part.load_state_dict(saved[name])
         history = [Epoch(**epoch) for epoch in saved["history"]]
         best_network, best_loss = saved["best_network"], saved["best_loss"]
+        best_probs = saved["best_probs"]
         log.info("resuming after epoch %d", len(history))
 
     while len(history) < params.epochs and not optimiser.should_stop(
@@ -175,16 +181,19 @@ def fit(loop: Loop, checkpoint_path: Path) -> Fitted:
         history.append(Epoch(epoch, mean_loss, lr, val_map))
         if optimiser.best(history) is history[-1]:
             best_network, best_loss = _copy(loop.result), _copy(loop.loss)
+            best_probs = torch.from_numpy(probs)
         if loop.fabric.is_global_zero:
             states = {name: part.state_dict() for name, part in parts.items()}
-            best = {"best_network": best_network, "best_loss": best_loss}
+            best = {
+                "best_network": best_network, "best_loss": best_loss, "best_probs": best_probs,
+            }  # fmt: skip
             past = {"history": [asdict(done) for done in history]}
             checkpoint.save(checkpoint_path, states | best | past)
             log.info(
                 "epoch %d/%d  loss %.4f  val mAP %.2f", epoch, params.epochs, mean_loss, val_map
             )
         loop.fabric.barrier()
-    return Fitted(history, best_network, best_loss)
+    return Fitted(history, best_network, best_loss, best_probs.numpy())
 
 
 def _one_epoch(loop: Loop, epoch: int) -> float:

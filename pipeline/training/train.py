@@ -17,12 +17,14 @@ from torch import nn
 
 from pipeline.artifacts.cross_fitting import Fold
 from pipeline.artifacts.curves import Epoch, History
+from pipeline.artifacts.decisions import Decisions
 from pipeline.artifacts.run import Role
 from pipeline.artifacts.tables import Index
 from pipeline.core import identity, places
-from pipeline.core.arrays import RowNumbers, Selection
+from pipeline.core.arrays import Probs, RowNumbers, Selection
 from pipeline.core.errors import InputError
 from pipeline.core.params import Params, Values
+from pipeline.evaluation import thresholds
 from pipeline.images import decode_cache
 from pipeline.inference import features
 from pipeline.inference.score import choose_device, describe_device, machine
@@ -200,13 +202,25 @@ def train(
         loss.load_state_dict(fitted.loss)
         done, previous = len(history), loss
         history += [replace(epoch, epoch=epoch.epoch + done) for epoch in fitted.history]
-    model.spec = replace(model.spec, frozen_backbone=params.mode == "linear")
+    model.spec = replace(
+        model.spec,
+        frozen_backbone=params.mode == "linear",
+        decisions=_decisions(data.index, fitted.val_probs),
+    )
+    if model.spec.decisions is None and fabric.is_global_zero:
+        log.info("no decision thresholds: the val labels are incomplete, or none is positive")
     best, first = optimiser.best(history[done:]), fabric.is_global_zero
     about = machine(fabric) | timm_backbones.libraries(params.model.backbone)
     trained = Trained(model, history, best, checkpoints, first, about)
     if not keep:
         trained.remove_checkpoints()
     return trained
+
+
+def _decisions(index: Index, val_probs: Probs) -> Decisions | None:
+    """Choose thresholds on the val images; None if their labels are incomplete or all absent."""
+    labels = index.complete_val_labels
+    return None if labels is None else thresholds.choose(labels, val_probs)
 
 
 @contextmanager

@@ -14,10 +14,12 @@ from pipeline.artifacts.tables import Index
 from pipeline.core import identity
 from pipeline.core.errors import InputError
 from pipeline.core.params import check_section, read_values
+from pipeline.evaluation import thresholds
 from pipeline.evaluation.metrics import mean_average_precision
 from pipeline.images import decode_cache
 from pipeline.inference import features
 from pipeline.inference.score import choose_device, predict
+from pipeline.inference.scorer import Scorer
 from pipeline.losses import catalogue
 from pipeline.losses.assume_negative import AN
 from pipeline.losses.base import Loss, Task
@@ -335,6 +337,26 @@ def test_a_training_on_some_rows_equals_that_on_an_index_of_these_rows(
     assert some is not None
     assert_equal_weights(some, alone)
     assert some.history == alone.history
+
+
+def test_a_model_gets_thresholds_from_the_val_scores_of_its_kept_epoch(index: Index) -> None:
+    params = make_params(epochs=4, lr=0.05, ema=0.9)
+    with pytest.raises(Killed):
+        run(index, params, Counting(killed_at=10))
+    trained = run(index, params)
+    assert trained.best.epoch < 4, "the kept epoch should not be the last"
+    val = index.rows("val")
+    probs = Scorer(choose_device("32"), 4 * 8).score(trained.model, index, "val")
+    assert trained.model.spec.decisions == thresholds.choose(index.labels[val], probs)
+
+
+def test_incomplete_val_labels_give_no_thresholds(
+    index: Index, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    trained = run(replace(index, val_labels="observed"), make_params(epochs=1))
+    assert trained.model.spec.decisions is None
+    assert "no decision thresholds: the val labels are incomplete" in caplog.text
 
 
 def test_other_rows_start_anew_and_kept_checkpoints_return_at_once(index: Index) -> None:
