@@ -8,12 +8,13 @@ from typing import Any
 from pipeline.core.errors import InputError
 
 
-def package(name: str, wanted_by: str) -> Any:
+def package(name: str, wanted_by: str, *more: str) -> Any:
     """Import an optional package.
 
     Args:
         name: of the package, under which pip installs it, too; or of a module in it.
         wanted_by: what needs it, to begin the message with.
+        more: packages to install together with it.
 
     Raises:
         InputError: it is not installed.
@@ -24,7 +25,8 @@ def package(name: str, wanted_by: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != wanted:  # a broken installation
             raise
-        raise InputError(f"{wanted_by} needs {wanted}: pip install {wanted}") from None
+        install = " ".join((wanted, *more))
+        raise InputError(f"{wanted_by} needs {wanted}: pip install {install}") from None
 
 
 def version(name: str) -> str:
