@@ -152,6 +152,7 @@ def write(path: Path, to: Format, folder: Path) -> Exported:
     _check_folder(folder)
     model = model_file.load(path)
     kind.module.check_can(model.spec)
+    model.requires_grad_(False)  # a TorchScript file keeps it
     images, of = _images(path, model.spec)
     ours = network.scores(model, images)
     known = origin.read(path, model.spec)

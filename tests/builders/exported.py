@@ -10,8 +10,9 @@ from pipeline.artifacts.decisions import Decisions, OperatingPoint
 from pipeline.artifacts.spec import Spec
 from pipeline.core.arrays import Images
 from pipeline.images import reading
+from pipeline.inference.score import to_float
 from pipeline.models import model_file
-from pipeline.models.classifier import Classifier
+from pipeline.models.classifier import BatchNorm, Classifier
 
 CLASSES = ("cat", "dog | wolf", "élan “du nord”")
 DECISIONS = Decisions(
@@ -22,36 +23,30 @@ DECISIONS = Decisions(
 )
 
 
-def make_model(
-    backbone: str, size: int = 32, boost_lu: float | None = None, role: str = "student"
+def save_model(
+    path: Path, backbone: str, size: int = 32, boost_lu: float | None = None
 ) -> Classifier:
-    """Make a model whose scores of images differ: with statistics and biases as after a training.
+    """Write a model whose scores spread over the photos, and read it again.
 
     Mean and standard deviation are uneven, so that an exchanged channel would show.
     """
     torch.manual_seed(0)
-    mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
-    spec = Spec(backbone, CLASSES, size, mean, std, boost_lu, role=role, decisions=DECISIONS)  # type: ignore[arg-type]
-    model = Classifier(spec).eval()
+    spec = Spec(
+        backbone, CLASSES, size, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), boost_lu, role="student",
+        decisions=DECISIONS,
+    )  # fmt: skip
+    model = Classifier(spec)
+    images = to_float(torch.from_numpy(resized(photos(16), size)))
     with torch.no_grad():
-        for buffer in model.net.buffers():
-            if buffer.is_floating_point():
-                buffer.uniform_(0.8, 1.2)
-        for weight in model.net.parameters():
-            if weight.dim() == 1:
-                weight.add_(0.05 * torch.randn_like(weight))
-    return model
-
-
-def save_model(path: Path, backbone: str, **options: object) -> Classifier:
-    """Make a model, scale its head so that scores spread, and write it as a model file."""
-    model = make_model(backbone, **options)  # type: ignore[arg-type]
-    size = model.spec.input_size
-    images = torch.rand(16, 3, size, size, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        spread = model(images).std(dim=0).mean().clamp(min=1e-6)
-        model.head.get_parameter("weight").mul_((1 / spread).clamp(max=100))
-        model.head.get_parameter("bias").sub_(model(images).mean(dim=0))
+        for part in model.modules():
+            if isinstance(part, BatchNorm):
+                part.momentum = None  # the statistics become those of the photos
+        model.train()(images)
+        model.eval()
+        weight, bias = (model.head.get_parameter(name) for name in ("weight", "bias"))
+        spread = model(images).std(dim=0).view(-1, *(1,) * (weight.dim() - 1))
+        weight.div_(spread)
+        bias.sub_(model(images).mean(dim=0))
     model_file.save(path, model)
     return model_file.load(path)
 
