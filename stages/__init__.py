@@ -1,6 +1,7 @@
 """The stages: one click command per stage of dvc.yaml, of the same name.
 
-The commands labels, inspect and analyse show the results of a run and are not in dvc.yaml.
+The commands labels, inspect and analyse show the results of a run, export writes its model for
+other programs. They are not in dvc.yaml.
 
 Each command also runs without DVC, from the folder that holds params.yaml:
 `python -m stages.prepare`.

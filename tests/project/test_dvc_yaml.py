@@ -22,7 +22,7 @@ from tests.conftest import PARAMS, ROOT, SMALL, edit_params
 # In the order of the data: none imports a later one.
 PACKAGES = [
     "core", "artifacts", "images", "datasets", "losses", "models", "inference", "pseudo_labels",
-    "evaluation", "training", "figures", "reports", "inspection", "viewer",
+    "evaluation", "training", "figures", "reports", "inspection", "viewer", "export",
 ]  # fmt: skip
 STAGES = ["prepare", "train_teacher", "score", "pseudo_label", "train_student", "evaluate"]
 
