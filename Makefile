@@ -53,7 +53,7 @@ $(INSTALLED): requirements.txt requirements-uv.txt
 ## lock: write requirements.txt from pyproject.toml
 lock: $(INSTALLED)
 	echo "uv" | uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header - -o requirements-uv.txt
-	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml --group dev -o requirements.txt
+	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml --all-extras --group dev -o requirements.txt
 
 ## clean: remove files that can be made again (not .venv)
 clean:

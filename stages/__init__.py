@@ -1,7 +1,7 @@
 """The stages: one click command per stage of dvc.yaml, of the same name.
 
-The commands labels, inspect, review, analyse and overview show the results of a run, and predict
-labels new images with its model. They are not in dvc.yaml.
+The commands labels, inspect, review, analyse and overview show the results of a run. predict labels
+new images with its model, export writes the model for other programs. They are not in dvc.yaml.
 
 Each command also runs without DVC, from the folder that holds params.yaml:
 `python -m stages.prepare`.

@@ -14,11 +14,12 @@ from importlib.metadata import version
 import click
 
 from pipeline.artifacts.run import Run
-from pipeline.core import identity, kept, places
+from pipeline.core import identity, kept, optional, places
 from pipeline.core.params import Values, check_section, read_values
 from pipeline.datasets import inputs
 from pipeline.datasets.inputs import Description
 from pipeline.datasets.prepare import PrepareParams
+from pipeline.models import timm_backbones
 from pipeline.pseudo_labels.rules import PseudoLabelParams
 from stages import PARAMS, SoloStage
 
@@ -44,8 +45,9 @@ def _corrections(values: Values) -> Description:
 def _training(name: str, values: Values) -> Description:
     """Describe a training's params in use and initial weights."""
     own = repr([values.get(name), values.get("train")])
-    # The names of backbones are torchvision's.
-    key = identity.name_of(name, own, identity.sources(), version("torchvision"))
+    # The names of backbones are torchvision's and timm's.
+    versions = version("torchvision"), optional.version("timm")
+    key = identity.name_of(name, own, identity.sources(), *versions)
     path = places.cache_folder() / "params" / f"{key}.json"
     checked = None
     with contextlib.suppress(FileNotFoundError, kept.DamagedError):
@@ -54,7 +56,8 @@ def _training(name: str, values: Values) -> Description:
         checked = _checked(name, values)
         kept.write(path, json.dumps(checked).encode())
     weights = inputs.of_weights(checked["weights"], checked["key"])
-    return {"params": checked["params"], "weights": weights}
+    libraries = timm_backbones.libraries(checked["params"]["model"]["backbone"])
+    return {"params": checked["params"], "weights": weights, **libraries}
 
 
 def _checked(name: str, values: Values) -> Values:

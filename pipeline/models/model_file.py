@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from pipeline.artifacts import parquet, spec, tables
 from pipeline.artifacts.run import MODEL, Role
 from pipeline.core import files
-from pipeline.core.errors import InputError, one_line
+from pipeline.core.errors import InputError
 from pipeline.models import backbones, boost, weights
 from pipeline.models.classifier import Classifier
 
@@ -49,8 +49,9 @@ def load(
         raise InputError(f"{path}: is a {described.role}; should be a {role}: run `dvc repro`")
     parquet.check_same_classes(path, described.classes, expected)
     tables.check_made_from(path, described.made_from, **(made_from or {}))
-    if described.backbone not in backbones.names():
-        raise InputError(f"{path}: {one_line(repr(described.backbone))} is not a backbone")
+    problem = backbones.problem(described.backbone)
+    if problem is not None:
+        raise InputError(f"{path}: its backbone {described.backbone!r} {problem}")
     try:
         model = Classifier(described)
         model.load_state_dict(state)

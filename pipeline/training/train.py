@@ -29,7 +29,7 @@ from pipeline.images import decode_cache
 from pipeline.inference import features
 from pipeline.inference.score import choose_device, describe_device, machine
 from pipeline.losses.base import Loss, Task
-from pipeline.models import classifier
+from pipeline.models import classifier, timm_backbones
 from pipeline.models.classifier import Classifier, ModelParams
 from pipeline.training import checkpoint, optimiser
 from pipeline.training.augment import AugmentParams
@@ -220,7 +220,8 @@ def train(
     if model.spec.decisions is None and fabric.is_global_zero:
         log.info("no decision thresholds: the val labels are incomplete, or none is positive")
     best, first = optimiser.kept(history[done:], params.fit.keep), fabric.is_global_zero
-    trained = Trained(model, history, best, checkpoints, first, machine(fabric))
+    about = machine(fabric) | timm_backbones.libraries(params.model.backbone)
+    trained = Trained(model, history, best, checkpoints, first, about)
     if not keep:
         trained.remove_checkpoints()
     return trained

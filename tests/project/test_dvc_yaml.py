@@ -23,7 +23,7 @@ from tests.conftest import PARAMS, ROOT, SMALL, edit_params
 PACKAGES = [
     "core", "artifacts", "images", "datasets", "losses", "models", "inference", "pseudo_labels",
     "evaluation", "training", "figures", "reports", "inspection", "viewer", "label_exports",
-    "prediction",
+    "prediction", "export",
 ]  # fmt: skip
 STAGES = ["prepare", "train_teacher", "score", "pseudo_label", "train_student", "evaluate"]
 
