@@ -1,11 +1,13 @@
 """Compare label rules on simulated scores of another model, alone and in a mean with a teacher's.
 
-    python -m benchmarks.outside_scores --set train.fit.precision=bf16
+    python -m benchmarks.outside_scores
+    python -m benchmarks.outside_scores --rules band --qualities 0.7
 
 A simulated model scores every image: separation * truth + noise, with an offset and a scale for
 each class, which no single threshold fits. The separation gives it the wanted mean AP on the
 training images. Its errors are independent of the image, unlike those of a real model. Each
-training is kept below --out, so the command can be stopped and called again.
+training is kept below --out, so the command can be stopped and called again. The table is
+written after every student.
 """
 
 import json
@@ -19,7 +21,6 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from scipy.optimize import brentq
-from tqdm import tqdm
 
 from benchmarks.methods import BAND, PLAIN, PRIOR, SOFT
 from experiments import markdown, runs
@@ -27,6 +28,7 @@ from experiments.runs import Values
 from pipeline.artifacts.run import Run
 from pipeline.core import files
 from pipeline.core.arrays import BoolMatrix
+from pipeline.core.errors import InputError
 from pipeline.core.params import check_section
 from pipeline.evaluation.metrics import mean_average_precision, pseudo_label_quality, ratio
 from pipeline.inference.score import choose_device
@@ -39,42 +41,44 @@ from stages import Stage
 
 VLPL: Values = {"train_student.loss": "vlpl"}
 RULES: dict[str, Values] = {
-    "tau .5": {},
-    "prior": PRIOR,
     "band": PRIOR | BAND,
+    "tau": {},
+    "prior": PRIOR,
     "soft": SOFT,
-    "prior, loss vlpl": PRIOR | VLPL,
+    "vlpl": PRIOR | VLPL,
 }
-# The rules that the mean of both is tried with.
-OF_MEAN = ("tau .5", "prior", "band", "soft")
+# The rules that the teacher alone and the mean of both are tried with.
+NOT_ALONE = ("band", "tau")
 
 
 @click.command(cls=Stage)
 @click.argument("params", default="default")
 @click.option("--qualities", default="0.5,0.7,0.9", show_default=True, help="mean APs on train")
+@click.option("--rules", default=",".join(RULES), show_default=True)
 @click.option("--weight", default=0.5, show_default=True, help="share of the outside scores")
 @click.option("--set", "sets", multiple=True, help="a changed parameter, as section.key=value")
 @click.option("--threads", default=1, show_default=True)
 @click.option("--out", default=Path(".cache/outside_scores"), type=click.Path(path_type=Path))
 def main(
-    params: str, qualities: str, weight: float, sets: tuple[str, ...], threads: int, out: Path
-) -> None:
+    params: str, qualities: str, rules: str, weight: float, sets: tuple[str, ...], threads: int,
+    out: Path,
+) -> None:  # fmt: skip
     """Compare the rules with PARAMS, a file or a preset; write results.csv, table.md to --out."""
+    unknown = [rule for rule in rules.split(",") if rule not in RULES]
+    if unknown:
+        raise InputError(f"--rules {unknown[0]!r}: should be of {', '.join(RULES)}")
     base = runs.changed(runs.read_for_every_loss(params, sets), PLAIN)
     torch.set_num_threads(threads)
     bench = Bench(out, base, threads)
     rows = []
-    for name, values, rules in tqdm(planned(bench, qualities.split(","), weight), disable=None):
-        for rule in rules:
-            row = {"scores": name, "rule": rule} | bench.student(values, RULES[rule])
-            rows.append(row)
-            tqdm.write(f"{name}, {rule}: val {row['val_mAP']:.2f}, test {row['test_mAP']:.2f}")
-    results = pd.DataFrame(rows)
-    with files.atomic_write(out / "results.csv") as temporary:
-        results.to_csv(temporary, index=False)
-    with files.atomic_write(out / "table.md") as temporary:
-        temporary.write_text(table(results), encoding="utf-8")
-    click.echo(table(results))
+    kinds = planned(bench, qualities.split(","), weight)
+    for rule in rules.split(","):
+        for name, values in kinds.items():
+            if not name.startswith("outside") and rule not in NOT_ALONE:
+                continue
+            rows.append({"scores": name, "rule": rule} | bench.student(values, RULES[rule]))
+            write(out, pd.DataFrame(rows))
+    click.echo((out / "table.md").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -128,18 +132,14 @@ def _measured(prepared: Run, scored: Run, values: Values) -> Values:
     }
 
 
-def planned(
-    bench: Bench, qualities: list[str], weight: float
-) -> list[tuple[str, Values, tuple[str, ...]]]:
-    """Return the name, the params and the rules of each kind of scores; write the tables."""
+def planned(bench: Bench, qualities: list[str], weight: float) -> dict[str, Values]:
+    """Return the params of each kind of scores by its name; write the tables of scores."""
     run = Run.at(bench.stages(bench.base, ["prepare"]))
     index = run.read_index()
-    truth = np.zeros((len(index.image_ids), len(index.classes)), np.bool_)
+    truth = index.labels.copy()  # of val
     for split in ("train", "test"):
         truth[index.rows(split)] = run.read_truth(index).of(index, split)
-    val = index.rows("val")
-    truth[val] = index.labels[val]
-    kinds = [("teacher", bench.base, tuple(RULES))]
+    kinds = {"teacher": bench.base}
     for quality in qualities:
         values = simulated(truth, index.rows("train"), float(quality))
         frame = pd.DataFrame(values, columns=list(index.classes))
@@ -152,9 +152,9 @@ def planned(
             "score.outside.scale": "logit",
             "score.outside.weight": weight,
         }
-        alone = runs.changed(bench.base, given | {"train_teacher.source": "scores"})
-        kinds.append((f"outside, AP {quality}", alone, tuple(RULES)))
-        kinds.append((f"mean, AP {quality}", runs.changed(bench.base, given), OF_MEAN))
+        alone = given | {"train_teacher.source": "scores"}
+        kinds[f"outside, AP {quality}"] = runs.changed(bench.base, alone)
+        kinds[f"mean, AP {quality}"] = runs.changed(bench.base, given)
     return kinds
 
 
@@ -175,15 +175,23 @@ def simulated(
     return found
 
 
+def write(out: Path, results: pd.DataFrame) -> None:
+    """Write results.csv and table.md."""
+    with files.atomic_write_all(out / "results.csv", out / "table.md") as (rows, text):
+        results.to_csv(rows, index=False)
+        text.write_text(table(results), encoding="utf-8")
+
+
 def table(results: pd.DataFrame) -> str:
     """Return test mAP by scores and rule, and precision and recall of the added positives."""
     rows = []
+    tried = [rule for rule in RULES if (results["rule"] == rule).any()]
     for name, group in results.groupby("scores", sort=False):
         scored = group["scores_val_mAP"].iloc[0]
         by_rule = group.set_index("rule")
         best = by_rule["val_mAP"].idxmax()
         cells = []
-        for rule in RULES:
+        for rule in tried:
             if rule not in by_rule.index:
                 cells.append("")
                 continue
@@ -192,7 +200,7 @@ def table(results: pd.DataFrame) -> str:
             mark = "**" if rule == best else ""
             cells.append(f"{mark}{found['test_mAP']:.2f}{mark} {labels}")
         rows.append([str(name), f"{scored:.2f}", *cells])
-    return markdown.table(["scores", "their val mAP", *RULES], rows)
+    return markdown.table(["scores", "their val mAP", *tried], rows)
 
 
 if __name__ == "__main__":
