@@ -40,14 +40,19 @@ Values = dict[str, Any]
 PLACES = tuple(f"{folder.name}/" for folder in (Run().data, Run().reports))
 _LOCKS: defaultdict[Path, Lock] = defaultdict(Lock)
 
-AN: Values = {"train_teacher.loss": "an"}
+AN: Values = {"train_teacher.source": "images", "train_teacher.loss": "an"}
 FULL_LABELS: Values = {
     "prepare.observe.process": "uniform",
     "prepare.observe.num_pos": "all",
     "prepare.observe.num_neg": "all",
+    "train_teacher.source": "images",
     "train_teacher.loss": "bce",
 }
-IUN: Values = {"prepare.observe.num_neg": "all", "train_teacher.loss": "iun"}
+IUN: Values = {
+    "prepare.observe.num_neg": "all",
+    "train_teacher.source": "images",
+    "train_teacher.loss": "iun",
+}
 
 
 # The stages of a run that come after its training.

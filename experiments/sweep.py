@@ -324,7 +324,9 @@ def _drawn(tidy: pd.DataFrame, calibrated: str = "none") -> Sweep:
         taus = by_seed["test_mAP"].notna().sum(axis=1)
         raise InputError(f"no seed has a run of every tau; runs by tau: {taus.to_dict()}")
     truth = tidy[tidy["method"] == "truth"]["positives_per_image"].dropna()
-    methods = tidy[~tidy["method"].isin(["student", "truth"])].groupby("method")
+    # A teacher from outside may have no test scores.
+    measured = tidy[tidy["test_mAP"].notna()]
+    methods = measured[~measured["method"].isin(["student", "truth"])].groupby("method")
     return Sweep(
         taus=by_seed["test_mAP"].index.tolist(),
         values={name: table.loc[:, whole].to_numpy(np.float64) for name, table in by_seed.items()},

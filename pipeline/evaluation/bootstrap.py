@@ -4,6 +4,7 @@ A resample draws as many images as there are, with replacement. The interval say
 with other test images of the same kind. It says nothing about other seeds or other observed labels.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,34 +33,26 @@ class Interval:
     high: float
 
 
-@dataclass(frozen=True)
-class Intervals:
-    """The intervals of the test mAP of two models, and of the second minus the first."""
+def intervals(labels: BoolMatrix, probs: Mapping[str, Probs], seed: int = 0) -> dict[str, Interval]:
+    """Return the intervals of the models' test mAP over the same resamples, by name.
 
-    teacher: Interval
-    student: Interval
-    difference: Interval
-
-
-def intervals(labels: BoolMatrix, teacher: Probs, student: Probs, seed: int = 0) -> Intervals:
-    """Return the intervals of teacher and student over the same resamples.
+    "difference" is that of the student minus the teacher, if both are given.
 
     As in mAP, a class without any test positive counts 0. A class that only a resample lacks is
     left out of the mean of that resample.
 
     Args:
         labels: (N, C) complete labels of the test images, with at least one positive.
-        teacher: (N, C) scores.
-        student: (N, C) scores.
+        probs: (N, C) scores by "teacher" and "student".
         seed: of the resamples.
     """
     counts = resamples(len(labels), seed)
     # The mean over the classes with positives, turned into one over all classes.
     share = labels.any(axis=0).mean()
-    of_teacher, of_student = (
-        share * resampled_map(labels, probs, counts) for probs in (teacher, student)
-    )
-    return Intervals(interval(of_teacher), interval(of_student), interval(of_student - of_teacher))
+    maps = {name: share * resampled_map(labels, of, counts) for name, of in probs.items()}
+    if "teacher" in maps and "student" in maps:
+        maps["difference"] = maps["student"] - maps["teacher"]
+    return {name: interval(values) for name, values in maps.items()}
 
 
 def interval(values: Floats) -> Interval:

@@ -30,19 +30,18 @@ def numbers(
 
     Args:
         labels: (N_test, C) complete labels.
-        probs: (N_test, C) scores by "teacher" and "student".
+        probs: (N_test, C) scores by "teacher" and "student"; without those of the teacher there
+            is no difference.
         aps: (C,) test AP by the same names, NaN for a class without positives.
     """
     if not labels.any():
         return {}
     means = {name: mean_over_classes(values) for name, values in aps.items()}
-    found = intervals(labels, probs["teacher"], probs["student"])
     metrics: Numbers = {}
-    for name, span in (("teacher", found.teacher), ("student", found.student)):
+    for name, span in intervals(labels, probs).items():
+        if name == "difference":
+            metrics["difference.mAP"] = means["student"] - means["teacher"]
         metrics[f"{name}.mAP_low"], metrics[f"{name}.mAP_high"] = span.low, span.high
-    metrics["difference.mAP"] = means["student"] - means["teacher"]
-    metrics["difference.mAP_low"] = found.difference.low
-    metrics["difference.mAP_high"] = found.difference.high
     frequent = enough_positives(labels)
     if frequent.any() and not frequent.all():
         for name, values in aps.items():

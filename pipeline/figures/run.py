@@ -35,11 +35,12 @@ def curves(path: Path, histories: dict[str, History]) -> None:
 
     Args:
         path: the PNG to write.
-        histories: the training histories of "teacher" and "student".
+        histories: the training histories of "teacher" and "student"; the teacher has none if its
+            scores come from outside.
     """
     colours = {"teacher": TEACHER, "student": STUDENT}
     with canvas(path, width=11, height=4) as figure:
-        axes = figure.subplots(1, 3)
+        axes = figure.subplots(1, 1 + len(histories))
         for name, history in histories.items():
             epochs, best = [epoch.epoch for epoch in history.epochs], history.best
             values = [epoch.val_mAP for epoch in history.epochs]
@@ -65,25 +66,30 @@ def average_precision_per_class(
 ) -> None:
     """Draw the test AP of teacher and student by class, the largest gain on top.
 
-    Of more than 40 classes, the 40 with the largest differences are drawn.
+    Of more than 40 classes, the 40 with the largest differences are drawn. If the teacher's APs
+    are unknown, all NaN, the student's are drawn alone.
     """
-    gain = student - teacher
+    is_compared = bool((~np.isnan(teacher)).any())
+    gain = student - teacher if is_compared else student
     known = np.flatnonzero(~np.isnan(gain))
     shown = known[np.argsort(-np.abs(gain[known]), kind="stable")[:MAX_CLASSES]]
     shown = shown[np.argsort(gain[shown], kind="stable")]
-    title = "test AP by class, the largest gain on top"
+    title = f"test AP by class, the largest{' gain' if is_compared else ''} on top"
     if len(known) > len(shown):
-        title = f"test AP of the {len(shown)} of {len(known)} classes that differ most"
+        title = f"test AP of the {len(shown)} of {len(known)} classes "
+        title += "that differ most" if is_compared else "with the highest"
     with canvas(path, width=8, height=1.6 + 0.3 * len(shown), names=classes) as figure:
         axis = figure.subplots()
         places = np.arange(len(shown))
-        axis.hlines(places, teacher[shown], student[shown], color="#BBBBBB", linewidth=3)
         # A marker at 100 %, the end of the axis, is drawn as a whole.
-        axis.plot(teacher[shown], places, "o", color=TEACHER, label="teacher", clip_on=False)
+        if is_compared:
+            axis.hlines(places, teacher[shown], student[shown], color="#BBBBBB", linewidth=3)
+            axis.plot(teacher[shown], places, "o", color=TEACHER, label="teacher", clip_on=False)
         axis.plot(student[shown], places, "D", color=STUDENT, label="student", clip_on=False)
         axis.set_yticks(places, [legible(classes[row], f"class {row}", 40) for row in shown])
         # The axis starts at the multiple of ten below the lowest AP.
-        lowest = float(min(teacher[shown].min(), student[shown].min())) if len(shown) else 0.0
+        aps = np.concatenate([teacher[shown] if is_compared else [], student[shown]])
+        lowest = float(aps.min()) if len(aps) else 0.0
         axis.set(
             xlabel="average precision (%)", title=title, xlim=(max(lowest // 10 * 10 - 2, 0), 100)
         )

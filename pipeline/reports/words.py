@@ -44,14 +44,14 @@ _LABELS = ("pseudo_labels.", "truth.")
 
 
 def of_models(metrics: Metrics) -> Columns:
-    """Return the table of the metrics that teacher and student have, a row per metric.
+    """Return the table of the metrics of teacher and student, a row per metric.
 
     The last column is the student minus the teacher. A metric with an interval, `NAME_low` and
     `NAME_high`, has it in the next row.
     """
     columns: Columns = {"": [], "teacher": [], "student": [], "student minus teacher": []}
-    for name in _shared(metrics):
-        teacher, student = (metrics[f"{role}.{name}"] for role in ("teacher", "student"))
+    for name in _of_models(metrics):
+        teacher, student = (metrics.get(f"{role}.{name}") for role in ("teacher", "student"))
         known = teacher is not None and student is not None
         difference = signed(student - teacher) if known else None  # type: ignore[operator]
         _add(columns, OF_MODELS.get(name, name), teacher, student, difference)
@@ -68,7 +68,7 @@ def of_labels(metrics: Metrics) -> Columns:
 
 def of_the_rest(metrics: Metrics) -> Columns:
     """Return the table of the metrics that no other table has, a row per metric."""
-    shown = {f"{role}.{name}" for name in _shared(metrics) for role in ("teacher", "student")}
+    shown = {f"{role}.{name}" for name in _of_models(metrics) for role in ("teacher", "student")}
     return _rows(
         metrics,
         [
@@ -150,9 +150,11 @@ def _rule(path: Path, rule: LabelRule | None) -> str:
         return rule.rule
 
 
-def _shared(metrics: Metrics) -> list[str]:
-    names = [name.removeprefix("teacher.") for name in metrics if name.startswith("teacher.")]
-    return [name for name in names if f"student.{name}" in metrics and not name.endswith(_ENDS)]
+def _of_models(metrics: Metrics) -> list[str]:
+    """Return the names of the metrics that a model has, without the model."""
+    split = [name.partition(".") for name in metrics]
+    names = dict.fromkeys(name for role, _, name in split if role in ("teacher", "student"))
+    return [name for name in names if not name.endswith(_ENDS)]
 
 
 def _interval(metrics: Metrics, name: str, write: Any = "{:.2f}".format) -> str | None:

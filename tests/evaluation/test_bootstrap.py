@@ -52,20 +52,20 @@ def scored(seed: int, quality: float, n: int = 300) -> tuple[np.ndarray, np.ndar
 def test_the_intervals_hold_the_map_with_a_class_without_positives_as_0() -> None:
     labels, teacher = scored(1, 1.0)
     _, student = scored(2, 3.0)
-    found = intervals(labels, teacher, student)
-    for span, scores in ((found.teacher, teacher), (found.student, student)):
+    found = intervals(labels, {"teacher": teacher, "student": student})
+    for span, scores in ((found["teacher"], teacher), (found["student"], student)):
         assert span.low < mean_average_precision(labels, scores) < span.high
-    assert found.student.high < 200 / 3
-    assert 0 < found.difference.low < found.difference.high
+    assert found["student"].high < 200 / 3
+    assert 0 < found["difference"].low < found["difference"].high
 
 
 def test_equal_models_have_no_difference_and_more_images_give_a_narrower_interval() -> None:
     labels, scores = scored(1, 1.0)
-    found = intervals(labels, scores, scores)
-    assert (found.difference.low, found.difference.high) == (0, 0)
+    found = intervals(labels, {"teacher": scores, "student": scores})
+    assert (found["difference"].low, found["difference"].high) == (0, 0)
     more, many = scored(1, 1.0, n=3000)
-    narrow = intervals(more, many, many).teacher
-    assert narrow.high - narrow.low < (found.teacher.high - found.teacher.low) / 2
+    narrow = intervals(more, {"teacher": many})["teacher"]
+    assert narrow.high - narrow.low < (found["teacher"].high - found["teacher"].low) / 2
 
 
 def test_classes_need_ten_test_positives() -> None:

@@ -90,6 +90,15 @@ def test_one_tau_and_unknown_truth_are_enough(n_seeds: int, tmp_path: Path) -> N
     assert not (tmp_path / "sweep" / "quality.png").exists()
 
 
+def test_a_teacher_from_outside_may_have_no_test_scores(tmp_path: Path) -> None:
+    sweep.write(tmp_path / "sweep", rows().assign(teacher_mAP=None))
+    lines = re.sub(" +", " ", (tmp_path / "sweep" / "table.md").read_text()).splitlines()
+    assert "| teacher | 70.00 | | | | |" in lines
+    tidy = pd.read_csv(tmp_path / "sweep" / "results.csv")
+    tidy["true_positives_per_image"] = None
+    assert set(sweep._drawn(tidy).references) == {"an", "full_labels"}
+
+
 def test_means_are_of_seeds_that_every_tau_has(tmp_path: Path) -> None:
     results = rows((0.3, 0.5), (0, 1)).drop(index=3)  # tau 0.5 has no seed 1
     drawn = sweep._drawn(results.assign(true_positives_per_image=None))

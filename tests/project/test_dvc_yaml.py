@@ -10,10 +10,12 @@ from typing import Any
 
 import grimp
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
+from pipeline.artifacts.tables import read_index
 from pipeline.core import identity
 from pipeline.reports.run_report import FIGURES
 from stages.inputs import DESCRIBED
@@ -230,3 +232,25 @@ def test_dvc_detects_changed_images_tables_and_weights(clone: Path, tmp_path: Pa
 
     shutil.copy(clone / "data" / "student" / "model.safetensors", weights)
     assert repro() == ["train_teacher"]
+
+
+@pytest.mark.slow
+def test_dvc_detects_changed_scores_of_another_model(clone: Path, tmp_path: Path) -> None:
+    edit_params(clone / "params.yaml", {"prepare.source": "digits"})
+    reproduce(clone, "prepare")
+    index = read_index(clone / "data" / "index.parquet")
+    probs = np.random.default_rng(0).random((len(index.image_ids), len(index.classes)))
+    frame = pd.DataFrame(probs, columns=list(index.classes))
+    frame.insert(0, "image_id", index.image_ids)
+    frame.to_csv(tmp_path / "scores.csv", index=False)
+    changes = {"train_teacher.source": "scores", "score.outside.file": "scores.csv"}
+    edit_params(clone / "params.yaml", changes)
+    repro = partial(reproduce, clone, root=tmp_path)
+    assert repro() == STAGES[1:]
+    os.utime(tmp_path / "scores.csv")
+    assert repro() == []
+    frame.iloc[::-1].round(2).to_csv(tmp_path / "scores.csv", index=False)
+    assert repro() == ["score", "pseudo_label", "train_student", "evaluate"]
+    # Settings that no teacher reads.
+    edit_params(clone / "params.yaml", {"train_teacher.loss": "an", "train_teacher.members": 3})
+    assert repro() == []
