@@ -2,7 +2,7 @@
 
     python -m benchmarks.labels_page
 
-The images, the scores and the labels are invented; the rule is the shipped band. Opening is from
+The images, the scores and the labels are invented; the rule is the shipped one. Opening is from
 the call to the first card, a new tau from the slider to the laid-out page, the median and the worst
 of several. The second number is the time of the page's thread on the processor, which a busy
 machine changes less. It needs playwright and a Chromium on the PATH.
@@ -25,11 +25,8 @@ from pipeline.artifacts.tables import Index, Scores, Truth
 from pipeline.core import hashes
 from pipeline.pseudo_labels.rules import PseudoLabelParams, pseudo_labels
 from pipeline.viewer import page
+from presets import preset
 
-RULE = {
-    "rule": "band", "tau": 0.625, "calibrate": "prior", "prior": "best_bin", "annotator": "ignored",
-    "top_k": 3, "width": 0.3, "weights": "none", "keep_observed": True,
-}  # fmt: skip
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SIZE = (640, 480)
 N_FILES = 50  # the images share these files
@@ -100,7 +97,9 @@ def _tables(folder: Path, n_images: int, n_classes: int) -> RunTables:
     )
     ids = index.image_ids[:n_images]
     scored = Scores(ids, scores)
-    pseudo = pseudo_labels(PseudoLabelParams.model_validate(RULE), index, scored)
+    # The shipped rule, but with priors from the observed labels: the val image has none.
+    rule = preset.values(preset.DEFAULT)["pseudo_label"] | {"prior": "best_bin"}
+    pseudo = pseudo_labels(PseudoLabelParams.model_validate(rule), index, scored)
     return RunTables(index, scored, pseudo, Truth(ids, truth))
 
 

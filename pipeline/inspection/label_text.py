@@ -79,6 +79,8 @@ def overview(file: LabelFile, max_examples: int, every_class: bool) -> Parts:
         about.append(("dropped", f"{counts['dropped']:,} observed positives have no label"))
     if counts["ignored"]:
         about.append(("ignored", _ignored(counts)))
+    if counts["corrected"]:
+        about.append(("corrected", f"{counts['corrected']:,} entries, by a person"))
     if counts["against"]:
         about.append(("against", f"{counts['against']:,} added labels are observed negatives"))
     if file.known.any():
@@ -109,6 +111,8 @@ def one_class(file: LabelFile, column: int, max_examples: int) -> Parts:
     ]
     if counts["ignored"]:
         about.append(("ignored", _ignored(counts)))
+    if counts["corrected"]:
+        about.append(("corrected", f"{counts['corrected']:,} entries, by a person"))
     if file.known.any():
         about.append(("quality", quality(counts)))
     parts: Parts = [facts(about), _histogram(file, column)]
@@ -136,7 +140,12 @@ def one_image(file: LabelFile, row: int) -> Parts:
         ("shows", truth),
     ]
     of_interest = np.flatnonzero(
-        labels | observed | ignored | file.truth[row] | file.negatives[row]
+        labels
+        | observed
+        | ignored
+        | file.truth[row]
+        | file.negatives[row]
+        | file.pseudo.corrected[row]
     )
     # The highest scores first. An entry without a label has no score in the file.
     scores = np.where(labels, file.pseudo.probs[row], -1)[of_interest]
@@ -212,7 +221,8 @@ def _images(file: LabelFile, rows: RowNumbers) -> Table:
 
 def _histogram(file: LabelFile, column: int) -> RenderableType:
     bins = label_file.histogram(file, column)
-    signs = {"observed": "o", "right": "+", "wrong": "x", "added": "?" if file.known.any() else "+"}
+    signs = {"observed": "o", "right": "+", "wrong": "x", "added": "?" if file.known.any() else "+",
+             "corrected": "c"}  # fmt: skip
     present = [name for name in signs if bins[name].any()]
     legend = ", ".join(f"{signs[name]} {name}" for name in present)
     if not present:

@@ -87,6 +87,8 @@ WORDS = {
     Kind.FALSE_NEGATIVE: ("missed", "missed"),
     Kind.TRUE_NEGATIVE: ("", ""),
     Kind.UNKNOWN_NEGATIVE: ("", ""),
+    Kind.CORRECTED_POSITIVE: ("corrected", "observed"),
+    Kind.CORRECTED_NEGATIVE: ("corrected, no label", "observed"),
 }
 
 

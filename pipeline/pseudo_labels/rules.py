@@ -4,7 +4,7 @@ docs/rules.md has the formula and the use of each rule.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, ValidationInfo, field_validator
 
+from pipeline.artifacts.answers import Answer, Answers
 from pipeline.artifacts.rule import KEY, LabelRule
 from pipeline.artifacts.tables import Index, PseudoLabels, Scores
 from pipeline.core.arrays import BoolMatrix, Probs, Targets
@@ -32,7 +33,7 @@ Weights = Literal["none", "confidence"]
 
 
 class PseudoLabelParams(Params):
-    """`pseudo_label`: the calibration, the rule and the weights."""
+    """`pseudo_label`: the calibration, the rule, the weights and the corrections."""
 
     rule: Rule
     calibrate: Calibration
@@ -43,6 +44,7 @@ class PseudoLabelParams(Params):
     tau: float = Field(ge=0, lt=1)
     width: float = Field(gt=0, le=1)
     keep_observed: bool
+    corrections: str | None
 
     @field_validator("tau")
     @classmethod
@@ -51,6 +53,13 @@ class PseudoLabelParams(Params):
             if tau == 0 and info.data.get(key) == value:
                 raise ValueError(f"should be a number > 0 and < 1, since {key} is {value}")
         return tau
+
+    @field_validator("corrections")
+    @classmethod
+    def _is_a_table(cls, corrections: str | None) -> str | None:
+        if corrections is not None and not corrections.endswith((".csv", ".parquet")):
+            raise ValueError("should be a .csv or .parquet file, or null")
+        return corrections
 
     @field_validator("width")
     @classmethod
@@ -126,22 +135,28 @@ def evidence_of(
 
 
 def pseudo_labels(
-    params: PseudoLabelParams, index: Index, scores: Scores, val_scores: Scores | None = None
+    params: PseudoLabelParams,
+    index: Index,
+    scores: Scores,
+    val_scores: Scores | None = None,
+    answers: Answers | None = None,
 ) -> PseudoLabels:
-    """Label every training image by the teacher's scores.
+    """Label every training image by the teacher's scores, and by a person's corrections.
 
     Args:
         params: the rule.
         index: the index.
         scores: the scores of the training images, in the order of the index.
         val_scores: the scores of the val images; only if `needs_val_scores`.
+        answers: (N, C) the corrections, which rank above the observed labels and the rule; the
+            calibration does not use them. None: no corrections.
 
     Raises:
         InputError: the rule makes no label at all; or the calibration lacks data, such as
             complete val labels.
     """
     evidence = evidence_of(params, index, scores, val_scores)
-    found = apply(params, evidence)
+    found = corrected(apply(params, evidence), answers)
     return PseudoLabels(
         image_ids=scores.image_ids,
         observed=evidence.targets == 1,
@@ -150,6 +165,7 @@ def pseudo_labels(
         rule=_described(params, scores, found.calibrated),
         targets=found.targets,
         weights=found.weights,
+        answers=answers,
     )
 
 
@@ -239,6 +255,25 @@ def at_tau(params: PseudoLabelParams, scored: Compared, targets: Targets) -> App
     )
 
 
+def corrected(found: Applied, answers: Answers | None) -> Applied:
+    """Return the result of a rule with a person's answers, (N, C), in place of its own.
+
+    Present gives the target 1, absent 0, both with the weight 1. Unknown gives the weight 0.
+    """
+    if answers is None:
+        return found
+    answered, ignored = answers != Answer.NONE, answers == Answer.UNKNOWN
+    labels = np.where(answered, answers == Answer.PRESENT, found.labels)
+    targets, weights = found.targets, found.weights
+    if targets is not None:
+        targets = np.where(answered, labels, targets).astype(np.float32)
+    if weights is None and ignored.any():
+        weights = np.ones(labels.shape, np.float32)
+    if weights is not None:
+        weights = np.where(answered, ~ignored, weights).astype(np.float32)
+    return replace(found, labels=labels, targets=targets, weights=weights)
+
+
 def _weights(
     params: PseudoLabelParams, scores: Probs, labels: BoolMatrix
 ) -> npt.NDArray[np.float64] | None:
@@ -308,6 +343,7 @@ def params_of(
         "tau": rule.tau,
         "width": rule.width if rule.rule == "band" else 1.0,
         "keep_observed": rule.keep_observed,
+        "corrections": None,  # the table of labels holds the answers
     }
     try:
         return check_section(str(path), KEY, {KEY: values}, PseudoLabelParams)
@@ -348,6 +384,8 @@ def summary(pseudo: PseudoLabels) -> dict[str, float]:
     }
     if pseudo.ignored.any():
         stats["ignored_per_image"] = float(pseudo.ignored.sum(axis=1).mean())
+    if pseudo.answers is not None:
+        stats["corrected"] = int(pseudo.corrected.sum())
     return stats
 
 
@@ -361,4 +399,6 @@ def summary_per_class(pseudo: PseudoLabels, classes: tuple[str, ...]) -> dict[st
     }
     if pseudo.ignored.any():
         columns["ignored"] = pseudo.ignored.sum(axis=0).tolist()
+    if pseudo.answers is not None:
+        columns["corrected"] = pseudo.corrected.sum(axis=0).tolist()
     return columns

@@ -6,7 +6,7 @@ const NARROWEST = 176;
 const NARROWEST_ON_PHONE = 148;
 const LABELS_LINE = 27;
 const REST = 32; // pixels for the image_id and the margin of the labels
-const ORDER = [OBSERVED, DROPPED, RIGHT, WRONG, ADDED, AGAINST, MISSED, IGNORED];
+const ORDER = [OBSERVED, DROPPED, CORRECTED, RIGHT, WRONG, ADDED, AGAINST, MISSED, IGNORED, DENIED];
 
 const grid = document.getElementById("cards");
 const cards = new Map(); // number of the image -> its card
@@ -91,8 +91,9 @@ function fill(card, i) {
   const labels = labelsOf(i);
   const chips = card.lastChild;
   chips.replaceChildren(...labels.map(makeChip));
+  card.classList.toggle("marked", isMarked(i));
   const texts = labels.slice(0, 12).map(({ c, state, score }) => `${state.words}: ${data.classes[c]} ${score.toFixed(2)}`);
-  card.setAttribute("aria-label", [data.image_ids[i], ...texts].join(", "));
+  card.setAttribute("aria-label", [data.image_ids[i], ...(isMarked(i) ? [`${marksOf[i]} marked`] : []), ...texts].join(", "));
 }
 
 /** Replace the labels that do not fit into a card by their number. */

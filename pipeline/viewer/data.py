@@ -6,6 +6,7 @@ from typing import TypedDict
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.artifacts.answers import Answer
 from pipeline.artifacts.rule import LabelRule
 from pipeline.artifacts.run import RunTables
 from pipeline.artifacts.tables import PseudoLabels, Scores
@@ -13,6 +14,7 @@ from pipeline.core.arrays import RowNumbers
 from pipeline.core.errors import InputError
 from pipeline.evaluation.kinds import BY_BITS
 from pipeline.inspection.label_words import setting
+from pipeline.pseudo_labels.order import Order, order_of
 from pipeline.pseudo_labels.rules import PseudoLabelParams, in_words
 from pipeline.viewer.encoding import bits, floats
 from pipeline.viewer.linked import Files
@@ -52,6 +54,11 @@ class PageData(TypedDict):
         png: (n,) True for thumbnails that are PNG files.
         shape: median of height / width of the images.
         kinds: the kind of an entry by its bits, from `kinds.BY_BITS`.
+        digest: the digest of the pseudo-labels, under which a browser keeps its marks.
+        answers: every correction in the file, also of images that are not on the page: image_id,
+            class number, and present, absent or unknown.
+        gain: (n,) `Order.gain` of the image's entry to look at first; "" without an order.
+        look: n class numbers of these entries.
         notes: sentences on a fixed tau, on unknown truth and on scores that differ.
     """
 
@@ -75,6 +82,10 @@ class PageData(TypedDict):
     png: str
     shape: float
     kinds: list[str]
+    digest: str
+    answers: list[tuple[str, int, str]]
+    gain: str
+    look: list[int]
     notes: list[str]
 
 
@@ -108,7 +119,8 @@ def page_data(file: Path, tables: RunTables, shown: RowNumbers) -> PageData:
             f"other data; should be made again: run `dvc repro`"
         )
     labels, known = tables.known_truth()
-    rule, moved = pseudo.rule, slider(file, tables)
+    rule, moved, (order, problem) = pseudo.rule, slider(file, tables), _order(tables)
+    gain = np.zeros((0, 1)) if order is None else order.gain[shown]
     same = np.array_equal(moved.scores, scores.probs)
     return {
         "file": file.name,
@@ -131,8 +143,29 @@ def page_data(file: Path, tables: RunTables, shown: RowNumbers) -> PageData:
         "png": "",
         "shape": 1.0,
         "kinds": [kind.name.lower() for kind in BY_BITS],
-        "notes": [*([moved.fixed] if moved.fixed else []), *_notes(known[shown], scores, pseudo)],
+        "digest": pseudo.digest(),
+        "answers": _answers(pseudo),
+        "gain": "" if order is None else floats(gain.max(axis=1).astype(np.float32)),
+        "look": gain.argmax(axis=1).tolist(),
+        "notes": [*filter(None, (moved.fixed, problem)), *_notes(known[shown], scores, pseudo)],
     }
+
+
+def _order(tables: RunTables) -> tuple[Order | None, str]:
+    """Return the order to look at labels, or None and a sentence on what it lacks."""
+    try:
+        return order_of(tables.index, tables.scores, tables.val_scores, tables.pseudo), ""
+    except InputError as error:
+        return None, f"The images have no order of what to look at first: {error}."
+
+
+def _answers(pseudo: PseudoLabels) -> list[tuple[str, int, str]]:
+    if pseudo.answers is None:
+        return []
+    return [
+        (pseudo.image_ids[row], int(column), Answer(pseudo.answers[row, column]).name.lower())
+        for row, column in np.argwhere(pseudo.corrected)
+    ]
 
 
 def _rule(rule: LabelRule, params: PseudoLabelParams | None) -> RuleData:

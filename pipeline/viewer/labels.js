@@ -30,11 +30,14 @@ const teacherScores = () => (decoded ??= floats(data.teacher));
 const known = bits(data.known, N);
 const png = bits(data.png, N);
 const lowerIds = data.image_ids.map((id) => id.toLowerCase());
+const gain = floats(data.gain); // what looking at each image is worth
 const nKnown = known.reduce((sum, value) => sum + value, 0);
 
 // The facts about an entry as bits; data.kinds has the kind of each combination.
 const LABEL = 1, SEEN = 2, RULED_OUT = 4, IGNORED_BIT = 8, KNOWN = 16, PRESENT = 32;
 const INELIGIBLE = 64; // may not become a label at any tau; no part of the kinds
+// A person corrected the entry: SEEN then says present, RULED_OUT absent or unknown.
+const CORRECTED_BIT = 128, CORRECTED_KIND = 64;
 const facts = new Uint8Array(N * C); // the bits that do not depend on the labels
 const hiddenOf = new Int32Array(C); // unobserved entries that are truly positive, by class
 let nTrue = 0;
@@ -44,11 +47,19 @@ let nTrue = 0;
   const truth = bits(data.truth, N * C);
   const limited = Boolean(data.slider?.eligible);
   const eligible = bits(data.slider?.eligible ?? "", N * C);
+  const rowOf = new Map(data.answers.length ? data.image_ids.map((id, i) => [id, i]) : []);
+  const answered = new Map(data.answers.map(([id, c, label]) => [rowOf.get(id) * C + c, label]));
   for (let i = 0, k = 0; i < N; i++) {
     for (let c = 0; c < C; c++, k++) {
       facts[k] = (seen[k] && SEEN) | (ruledOut[k] && RULED_OUT) | (known[i] && KNOWN) | (truth[k] && PRESENT);
       if (limited && !eligible[k]) facts[k] |= INELIGIBLE;
       nTrue += truth[k];
+      const label = answered.size && answered.get(k);
+      if (label) {
+        const said = label === "present" ? SEEN : RULED_OUT;
+        facts[k] = (facts[k] & ~(SEEN | RULED_OUT)) | said | CORRECTED_BIT;
+        continue;
+      }
       hiddenOf[c] += truth[k] && known[i] && !seen[k] && !ruledOut[k];
     }
   }
@@ -67,17 +78,20 @@ const STATES = [
   { id: "missed", kinds: ["false_negative"], sign: "?", words: "missed" },
   { id: "ignored", kinds: ["ignored"], sign: "~", words: "ignored" },
   { id: "negative", kinds: ["ruled_out"], sign: "−", words: "observed negative" },
+  { id: "corrected", kinds: ["corrected_positive"], sign: "◆", words: "corrected: present" },
+  { id: "denied", kinds: ["corrected_negative"], sign: "◇", words: "corrected: absent or unknown" },
 ];
-const [NONE, OBSERVED, DROPPED, RIGHT, WRONG, ADDED, AGAINST, MISSED, IGNORED, NEGATIVE] = STATES.keys();
+const [NONE, OBSERVED, DROPPED, RIGHT, WRONG, ADDED, AGAINST, MISSED, IGNORED, NEGATIVE, CORRECTED, DENIED] = STATES.keys();
 
 // The state of every entry, and the number of entries by class and state.
 const states = new Uint8Array(N * C);
 const counts = new Int32Array(C * STATES.length);
 
 // The state by its bits.
-const stateOf = Uint8Array.from({ length: 128 }, (_, fact) =>
-  STATES.findIndex((state) => state.kinds.includes(data.kinds[fact & ~INELIGIBLE])),
-);
+const stateOf = Uint8Array.from({ length: 256 }, (_, fact) => {
+  const kind = (fact & ~(INELIGIBLE | CORRECTED_BIT)) | (fact & CORRECTED_BIT && CORRECTED_KIND);
+  return STATES.findIndex((state) => state.kinds.includes(data.kinds[kind]));
+});
 
 /** Set the states to those of the labels in the file. */
 function judgeFile() {
@@ -95,6 +109,7 @@ function judgeFile() {
 /** Return the facts with the labels that the rule leaves, given those of the scores alone. */
 function ruled(fact) {
   const { keep_observed, confidence } = data.slider;
+  if (fact & CORRECTED_BIT) return fact & SEEN ? fact | LABEL : fact & ~LABEL;
   if (fact & INELIGIBLE && fact & LABEL) fact = (fact & ~LABEL) | (confidence && IGNORED_BIT);
   if (!keep_observed) return fact;
   if (fact & SEEN) return fact | LABEL;
@@ -145,7 +160,7 @@ function summary(c) {
   return {
     observed: n[OBSERVED] + n[DROPPED],
     added,
-    positives: n[OBSERVED] + added,
+    positives: n[OBSERVED] + added + n[CORRECTED],
     right: n[RIGHT],
     wrong: n[WRONG],
     missed: n[MISSED],
@@ -160,7 +175,7 @@ function summary(c) {
 
 // The kinds of labels to filter by, and their states.
 const KINDS = [
-  { id: "any", sign: "", words: "any", of: [OBSERVED, DROPPED, RIGHT, WRONG, ADDED, AGAINST, MISSED, IGNORED] },
+  { id: "any", sign: "", words: "any", of: [OBSERVED, DROPPED, RIGHT, WRONG, ADDED, AGAINST, MISSED, IGNORED, CORRECTED, DENIED] },
   { id: "observed", sign: "●", words: "observed", of: [OBSERVED, DROPPED] },
   { id: "added", sign: "", words: "added", of: [RIGHT, WRONG, ADDED, AGAINST] },
   { id: "right", sign: "+", words: "right", of: [RIGHT] },
@@ -169,12 +184,13 @@ const KINDS = [
   { id: "against", sign: "⊗", words: "added, but observed negative", of: [AGAINST] },
   { id: "missed", sign: "?", words: "missed", of: [MISSED] },
   { id: "ignored", sign: "~", words: "ignored", of: [IGNORED] },
-  { id: "not", sign: "", words: "not a label", of: [NONE, DROPPED, MISSED, IGNORED, NEGATIVE] },
+  { id: "corrected", sign: "◆", words: "corrected", of: [CORRECTED, DENIED] },
+  { id: "not", sign: "", words: "not a label", of: [NONE, DROPPED, MISSED, IGNORED, NEGATIVE, DENIED] },
 ];
 for (const kind of KINDS) kind.mask = kind.of.reduce((mask, state) => mask | (1 << state), 0);
 
 // The current filters; class -1 is every class.
-const wanted = { class: -1, kind: KINDS[0], low: 0, high: 1, search: "", sort: "id" };
+const wanted = { class: -1, kind: KINDS[0], low: 0, high: 1, search: "", marks: "all", sort: "id" };
 
 function isWanted(k, c) {
   if (wanted.class >= 0 && wanted.class !== c) return false;
@@ -197,8 +213,10 @@ function find() {
   let n = 0;
   for (let i = 0; i < N; i++) {
     if (search && !lowerIds[i].includes(search)) continue;
+    if (wanted.marks !== "all" && isMarked(i) !== (wanted.marks === "marked")) continue;
     const score = needed || sorted ? bestScore(i) : -1;
-    if (!needed || score >= 0) keys[n++] = (sorted ? rankOf(score) : 0) * IMAGES + i;
+    const rank = wanted.sort === "gain" ? rankOf(gain[i]) : rankOf(score);
+    if (!needed || score >= 0) keys[n++] = (sorted ? rank : 0) * IMAGES + i;
   }
   if (sorted) keys.subarray(0, n).sort();
   const found = new Uint32Array(n);

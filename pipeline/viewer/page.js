@@ -36,6 +36,7 @@ function redraw() {
   writeKinds();
   showFound(find());
   writeFound();
+  writeMarks();
   writeImage();
 }
 
@@ -101,7 +102,7 @@ function writeTau() {
 function kindsShown() {
   const mayRuleOut = data.observed_negatives !== "" && !data.slider?.keep_observed;
   const judged = nKnown > 0;
-  const shown = { right: judged, wrong: judged, missed: judged, unknown: nKnown < N, against: mayRuleOut, ignored: mayIgnore };
+  const shown = { right: judged, wrong: judged, missed: judged, unknown: nKnown < N, against: mayRuleOut, ignored: mayIgnore, corrected: data.answers.length > 0 };
   return KINDS.filter((kind) => shown[kind.id] ?? true);
 }
 
@@ -139,7 +140,7 @@ function writeFound() {
   const all = `${number.format(found.length)} of ${number.format(N)} images match`;
   byId("found").textContent = all;
   byId("none").hidden = found.length > 0;
-  byId("clear").disabled = !wantsLabels() && !wanted.search && wanted.sort === "id";
+  byId("clear").disabled = !wantsLabels() && !wanted.search && wanted.marks === "all" && wanted.sort === "id";
 }
 
 function readScore(input, otherwise) {
@@ -147,8 +148,9 @@ function readScore(input, otherwise) {
 }
 
 function clearFilters() {
-  Object.assign(wanted, { class: -1, kind: KINDS[0], low: 0, high: 1, search: "", sort: "id" });
+  Object.assign(wanted, { class: -1, kind: KINDS[0], low: 0, high: 1, search: "", marks: "all", sort: "id" });
   for (const id of ["low", "high", "search"]) byId(id).value = "";
+  byId("marks").value = "all";
   byId("sort").value = "id";
   byId("kinds").querySelector("input").checked = true;
   chooseClass(-1);
@@ -203,6 +205,7 @@ function writeAbout() {
   byId("about").textContent = `${data.file}: ${images}; ${number.format(C)} classes; ${rule}`;
   byId("about").title = byId("about").textContent;
   writeRule();
+  if (!data.gain) byId("sort").querySelector("[value=gain]").remove();
   byId("notes").replaceChildren(...data.notes.map((note) => make("li", "", note)));
   for (const id of ["tau", "tau_number"]) byId(id).disabled = data.slider === null;
   if (data.tau !== null) byId("taus").append(Object.assign(make("option"), { value: data.tau }));
@@ -236,6 +239,10 @@ function listen() {
     wanted.sort = target.value;
     changed(FILTER);
   });
+  byId("marks").addEventListener("change", ({ target }) => {
+    wanted.marks = target.value;
+    changed(FILTER);
+  });
   byId("clear").addEventListener("click", clearFilters);
   byId("show_help").addEventListener("click", () => byId("help").showModal());
   byId("skip").addEventListener("click", (event) => {
@@ -254,6 +261,7 @@ function start() {
   makeKinds();
   makeTable(chooseClass);
   startDialog();
+  startMarks();
   judgeFile();
   measure();
   startCards(openImage);

@@ -16,7 +16,9 @@ PAGE, THUMBNAILS = "index.html", "thumbnails"
 # The most images that get thumbnails without being asked for; 5,000 photographs take 60 MB.
 MOST_THUMBNAILS = 5000
 # Joined in this order to one script.
-SCRIPTS = [f"viewer/{name}.js" for name in ("labels", "classes", "cards", "dialog", "page")]
+SCRIPTS = [
+    f"viewer/{name}.js" for name in ("labels", "classes", "cards", "marks", "dialog", "page")
+]
 
 
 def write(

@@ -15,6 +15,7 @@ from pipeline.pseudo_labels.rules import (
     PseudoLabelParams,
     at_tau,
     compared,
+    corrected,
     evidence_of,
     needs_val_scores,
     params_of,
@@ -87,7 +88,7 @@ def slider(file: Path, tables: RunTables) -> Slider:
             raise InputError("calibrate isotonic needs val_scores.parquet, which is missing")
         evidence = evidence_of(params, index, scores, tables.val_scores)
         found = compared(params, evidence)
-        applied = at_tau(params, found, evidence.targets)
+        applied = corrected(at_tau(params, found, evidence.targets), pseudo.answers)
     except InputError as error:
         return Slider(scores.probs, fixed=f"tau cannot be moved: {error}.")
     if differ := _n_differ(applied, pseudo):

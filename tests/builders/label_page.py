@@ -52,6 +52,7 @@ def rule_of(tau: float, keep_observed: bool = True, **changes: Any) -> PseudoLab
     values = {
         "rule": "tau", "tau": tau, "calibrate": "none", "prior": "val", "annotator": "ignored",
         "top_k": 3, "width": 0.3, "weights": "none", "keep_observed": keep_observed,
+        "corrections": None,
     }  # fmt: skip
     return PseudoLabelParams.model_validate(values | changes)
 

@@ -3,9 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.cells import cell_len
 
+from pipeline.artifacts import tables
+from pipeline.artifacts.answers import Answer
 from pipeline.artifacts.rule import LabelRule
 from pipeline.inspection import label_file, label_text, label_truth, label_words
 from pipeline.inspection.label_file import LabelFile
@@ -168,3 +171,24 @@ def test_entries_in_a_band_have_a_column_a_count_and_a_line(tmp_path: Path) -> N
     assert sum(line[:2] == ["-", "ignored"] for line in kinds) == ignored[row].sum()
     label_files.write(tmp_path, {"a.parquet": 0.7})
     assert "ignored" not in "\n".join(lines_of(label_text.overview(read(tmp_path), 60, False)))
+
+
+def test_corrected_entries_are_counted_and_named(tmp_path: Path) -> None:
+    label_files.write(tmp_path, {"a.parquet": 0.4})
+    before = read(tmp_path)
+    lines = lines_of(label_text.overview(before, 10, False))
+    assert not [line for line in lines if line.startswith("corrected")]
+    answers = np.zeros(before.pseudo.labels.shape, np.int8)
+    answers[0, :2] = Answer.PRESENT, Answer.ABSENT
+    labels = before.pseudo.labels.copy()
+    labels[0, :2] = True, False
+    probs = np.where(labels, np.nan_to_num(before.pseudo.probs, nan=0.2), np.float32(np.nan))
+    pseudo = replace(before.pseudo, labels=labels, probs=probs, answers=answers)
+    tables.write_pseudo_labels(tmp_path / "a.parquet", pseudo, before.classes)
+    file = read(tmp_path)
+    assert label_file.summary(file)["corrected"] == 2
+    assert "corrected  2 entries, by a person" in lines_of(label_text.overview(file, 10, False))
+    assert "corrected  1 entries, by a person" in lines_of(label_text.one_class(file, 0, 10))
+    rows = [" ".join(line.split()[1:]) for line in lines_of(label_text.one_image(file, 0))]
+    assert "corrected cat" in rows
+    assert "corrected, no label dog" in rows

@@ -17,6 +17,8 @@ from pydantic import ValidationError
 from pipeline.artifacts import tables
 from pipeline.artifacts.tables import Index, PseudoLabels
 from pipeline.evaluation.kinds import Kind, kinds_of
+from pipeline.pseudo_labels import corrections
+from pipeline.pseudo_labels.order import order_of
 from pipeline.pseudo_labels.rules import pseudo_labels
 from tests.builders.label_page import (
     COMBINATIONS,
@@ -41,6 +43,7 @@ STATE_OF = {
     Kind.RULED_OUT: "negative", Kind.TRUE_POSITIVE: "right", Kind.FALSE_POSITIVE: "wrong",
     Kind.UNKNOWN_POSITIVE: "added", Kind.IGNORED: "ignored", Kind.FALSE_NEGATIVE: "missed",
     Kind.TRUE_NEGATIVE: "none", Kind.UNKNOWN_NEGATIVE: "none",
+    Kind.CORRECTED_POSITIVE: "corrected", Kind.CORRECTED_NEGATIVE: "denied",
 }  # fmt: skip
 Numbers = dict[str, dict[str, float | None]]
 
@@ -649,3 +652,92 @@ def test_the_page_names_the_number_of_images_that_it_shows(here: Path, opened: O
     assert n_found(page) == 5
     block = json.loads(page.locator("#data").text_content() or "")
     assert len(block["image_ids"]) == 5
+
+
+# --- marks -------------------------------------------------------------------------------
+
+
+def saved(page: Page, path: Path) -> pd.DataFrame:
+    with page.expect_download() as download:
+        page.click("#save_marks")
+    assert download.value.suggested_filename == "corrections.csv"
+    shutil.copy(download.value.path(), path)
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def test_marks_are_kept_saved_and_change_the_labels_as_marked(here: Path, opened: Opened) -> None:
+    data = make_data(here, classes=("cat", "sea lion", 'a, "b"'), image_ids=("a,1", "p 2"))
+    run()
+    page = opened.open(INDEX)
+    page.locator("#cards .card").nth(1).click()
+    names = page.locator("#image tbody .name").all_text_contents()
+    image_id = page.locator("#image_name").text_content()
+    page.keyboard.press("Escape")
+    page.locator("#cards .card").nth(1).click()
+    for key, name in zip("ynu", names, strict=True):
+        page.locator("#image tbody tr", has_text=name).focus()
+        page.keyboard.press(key)
+        expect(page.locator("#image tbody tr", has_text=name)).to_be_focused()
+    expect(page.locator("#image [aria-pressed=true]")).to_have_count(3)
+    # By touch, and taken back by a second touch.
+    page.locator("#image button.after").click()
+    button = page.locator("#image tbody tr").first.get_by_role("button").first
+    button.click()
+    expect(page.locator("#marked")).to_have_text("4 marked")
+    page.locator("#image tbody tr").first.get_by_role("button").first.click()
+    page.keyboard.press("Escape")
+    expect(page.locator("#marked")).to_have_text("3 marked")
+
+    page.reload()
+    expect(page.locator("#marked")).to_have_text("3 marked")
+    page.select_option("#marks", "marked")
+    expect(page.locator("#found")).to_have_text(f"1 of {N_TRAIN} images match")
+    page.select_option("#marks", "unmarked")
+    expect(page.locator("#found")).to_have_text(f"{N_TRAIN - 1} of {N_TRAIN} images match")
+
+    marks = saved(page, here / "marks.csv")
+    assert marks["image_id"].tolist() == [image_id] * 3
+    found = dict(zip(marks["class"], marks["label"], strict=True))
+    assert found == dict(zip(names, ("present", "absent", "unknown"), strict=True))
+
+    index = tables.read_index(data / "index.parquet")
+    answers = corrections.read(here / "marks.csv", index)
+    scores = tables.read_scores(data / "scores.parquet")
+    made = pseudo_labels(rule_of(0.4), index, scores, answers=answers)
+    row = made.image_ids.index(str(image_id))
+    column = {name: index.classes.index(name) for name in names}
+    assert made.labels[row, column[names[0]]]
+    assert not made.labels[row, column[names[1]]]
+    assert made.ignored[row, column[names[2]]]
+    tables.write_pseudo_labels(data / "pseudo_labels.parquet", made, index.classes)
+
+    # The page of the corrected labels starts without marks and shows the corrections at every tau.
+    run()
+    page = opened.open(INDEX)
+    expect(page.locator("#marked")).to_have_text("0 marked, 3 corrected in the file")
+    for tau in ("0.1", "0.9"):
+        page.fill("#tau_number", tau)
+        expect(page.locator("#kinds label.corrected .count")).to_have_text("3")
+        page.locator("#cards .card").nth(made.image_ids.index(str(image_id))).click()
+        chips = page.locator("#image tbody tr.corrected .name").all_text_contents()
+        assert chips == [names[0]]
+        page.keyboard.press("Escape")
+    assert len(saved(page, here / "again.csv")) == 3, "earlier corrections are saved again"
+
+
+def test_what_to_look_at_first_comes_first_with_its_class(here: Path, opened: Opened) -> None:
+    data = make_data(here)
+    run()
+    page = opened.open(INDEX)
+    page.select_option("#sort", "gain")
+    index = tables.read_index(data / "index.parquet")
+    scores = tables.read_scores(data / "scores.parquet")
+    pseudo = tables.read_pseudo_labels(data / "pseudo_labels.parquet")
+    order = order_of(index, scores, None, pseudo)
+    expected = np.argsort(-order.gain.max(axis=1).astype(np.float32), kind="stable")
+    for place, row in enumerate(expected[:3].tolist()):
+        page.locator(f"#cards .card[aria-posinset='{place + 1}']").click()
+        expect(page.locator("#image_name")).to_have_text(pseudo.image_ids[row])
+        line = page.locator("#image tbody tr:focus .name")
+        expect(line).to_have_text(index.classes[order.gain[row].argmax()])
+        page.keyboard.press("Escape")

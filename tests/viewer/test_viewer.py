@@ -17,9 +17,11 @@ from PIL import Image
 from pydantic import ValidationError
 
 from pipeline.artifacts import tables
+from pipeline.artifacts.answers import Answer
 from pipeline.artifacts.tables import Scores
 from pipeline.core.errors import InputError
 from pipeline.figures import canvas
+from pipeline.pseudo_labels.order import order_of
 from pipeline.pseudo_labels.rules import about_tau, pseudo_labels
 from pipeline.viewer import page
 from pipeline.viewer.data import evenly_spaced
@@ -456,3 +458,45 @@ def test_an_image_that_cannot_be_read_leaves_the_older_page(here: Path) -> None:
     output = run(exit_code=1).output
     assert "data/images.parquet: 40 of 40 images cannot be read: p001 (has changed" in output
     assert files_of(here / "reports") == before
+
+
+# --- corrections -------------------------------------------------------------------------
+
+
+def test_the_page_has_every_correction_and_tau_still_moves(here: Path) -> None:
+    data = make_data(here)
+    index = tables.read_index(data / "index.parquet")
+    scores = tables.read_scores(data / "scores.parquet")
+    answers = np.zeros(scores.probs.shape, np.int8)
+    answers[0, 2], answers[17, 0], answers[17, 1] = Answer.PRESENT, Answer.ABSENT, Answer.UNKNOWN
+    made = pseudo_labels(rule_of(0.4), index, scores, answers=answers)
+    tables.write_pseudo_labels(data / "pseudo_labels.parquet", made, index.classes)
+    run("--most", "2")
+    shown = data_in((here / "reports/labels/index.html").read_text())
+    assert shown["image_ids"] == [made.image_ids[0], made.image_ids[-1]]
+    first, other = made.image_ids[0], made.image_ids[17]
+    assert shown["answers"] == [
+        [first, 2, "present"], [other, 0, "absent"], [other, 1, "unknown"],
+    ]  # fmt: skip
+    assert shown["digest"] == made.digest()
+    assert shown["slider"] is not None, "the rule and the corrections give the labels in the file"
+
+
+def test_the_page_has_the_gain_of_looking_at_each_image(here: Path) -> None:
+    data = make_data(here)
+    index = tables.read_index(data / "index.parquet")
+    scores = tables.read_scores(data / "scores.parquet")
+    pseudo = tables.read_pseudo_labels(data / "pseudo_labels.parquet")
+    run()
+    shown = data_in((here / "reports/labels/index.html").read_text())
+    order = order_of(index, scores, None, pseudo)
+    gain = np.frombuffer(base64.b64decode(shown["gain"]), "<f4")
+    assert np.array_equal(gain, order.gain.max(axis=1).astype(np.float32))
+    assert shown["look"] == order.gain.argmax(axis=1).tolist()
+
+    unseen = replace(index, targets=np.zeros_like(index.targets))
+    tables.write_index(data / "index.parquet", unseen)
+    plain = replace(pseudo, observed=np.zeros_like(pseudo.observed), about={})
+    tables.write_pseudo_labels(data / "pseudo_labels.parquet", plain, index.classes)
+    assert "note: The images have no order of what to look at first: " in run().output
+    assert data_in((here / "reports/labels/index.html").read_text())["gain"] == ""
