@@ -29,7 +29,8 @@ def main() -> None:
     relabel = None
     if params.generations > 1:
         relabel = partial(pseudo_labels, params_of(run.pseudo_labels, pseudo.rule), index)
-    made = generations.train_all("train_student", params, index, pseudo, relabel, make_loss)
+    live = run.live("student")
+    made = generations.train_all("train_student", params, index, pseudo, relabel, make_loss, live)
     if not made[-1].trained.first:
         return
     generations.write(run.student, run.curves("student"), made, index.classes)
