@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from dvclive.live import Live
 
@@ -81,7 +82,7 @@ def followed(folder: Path | None) -> Iterator[Follow]:
         return
     shutil.rmtree(folder, ignore_errors=True)  # of a killed training
     shown = 0
-    live = Live(str(folder), dvcyaml=None, save_dvc_exp=False)
+    live: Any = Live(str(folder), dvcyaml=None, save_dvc_exp=False)
 
     def follow(before: int, epochs: list[Epoch]) -> None:
         nonlocal shown
