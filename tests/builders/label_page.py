@@ -1,6 +1,7 @@
 """The tables of a small run, for the page of labels."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,21 @@ def encoded(seed: int, size: tuple[int, int]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(noise).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def with_files(data: Path, folder: Path, name: str, size: tuple[int, int]) -> Index:
+    """Put the images of a run into files and write its index again."""
+    index = tables.read_index(data / "index.parquet")
+    before, last = str(Path(name).parent), Path(name).name
+    paths = [f"{before}/{row}-{last}".removeprefix("./") for row in range(len(index.image_ids))]
+    images = [encoded(row, size) for row in range(len(paths))]
+    for path, image in zip(paths, images, strict=True):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(image)
+    sizes, sha256 = reading.fingerprints(images)
+    index = replace(index, paths=paths, sizes=sizes, sha256=sha256)
+    tables.write_index(data / "index.parquet", index)
+    return index
 
 
 def run(*arguments: str, exit_code: int = 0) -> Result:

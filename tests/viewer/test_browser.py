@@ -29,6 +29,7 @@ from tests.builders.label_page import (
     rule_of,
     run,
     taus_to_try,
+    with_files,
 )
 from tests.checks.contrast import LEAST_CONTRAST
 
@@ -157,9 +158,9 @@ def at_tau(data: Path, tau: float, keep_observed: bool = True, **rule: Any) -> P
 
 def table_of(page: Page) -> Numbers:
     rows = page.locator("#table").evaluate(
-        "t => [...t.rows].map(r => [...r.cells].map(c => c.textContent))"
+        "t => [...t.rows].map(r => [...r.cells].map(c => c.dataset.by ?? c.textContent))"
     )
-    heads = [head.split()[-1] for head in rows[0][1:]]
+    heads = rows[0][1:]
     return {
         name: {
             head: None if text == "–" else float(text.replace(",", ""))
@@ -571,6 +572,58 @@ def test_cards_are_made_as_one_scrolls(here: Path, opened: Opened) -> None:
     assert page.locator(".card img").first.evaluate("i => getComputedStyle(i).imageRendering") == (
         "pixelated"
     )
+
+
+def test_without_thumbnails_the_images_come_from_their_files(
+    here: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = make_data(here)
+    with_files(data, here / "photos", "a #1%?.png", size=(90, 60))
+    monkeypatch.setenv("SPML_DATA_ROOT", "photos")
+    run("--no-thumbnails")
+    page = opened.open(INDEX)
+    images = page.locator(".card img").all()
+    assert images
+    for image in images:
+        expect(image).to_have_js_property("naturalWidth", 90)
+    assert len(opened.requests) <= 1 + len(images), "only those in view are loaded"
+
+
+def test_calibrated_scores_stand_beside_the_teacher_s(here: Path, opened: Opened) -> None:
+    data = make_data(here, n_val=30, rule="band", calibrate="prior")
+    run()
+    page = opened.open(INDEX)
+    page.keyboard.press("g")
+    page.keyboard.press("Enter")
+    rows = page.locator("#image tbody tr").evaluate_all(
+        "rows => rows.map(r => [1, 3, 4].map(c => r.cells[c].textContent))"
+    )
+    probs = tables.read_scores(data / "scores.parquet").probs[0]
+    teacher = {name: float(score) for name, _, score in rows}
+    assert teacher == pytest.approx(dict(zip(CLASSES, probs.tolist(), strict=True)), abs=5.01e-5)
+    calibrated = [float(score) for _, score, _ in rows]
+    assert calibrated == sorted(calibrated, reverse=True)
+    assert page.locator("#image tbody tr").first.locator(".mark").count() == 2  # tau, tau - width
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    expect(page.locator("#calibration")).to_contain_text("calibrated by prior")
+    expect(page.locator("#rule")).to_contain_text("width")
+
+
+@pytest.mark.parametrize("width", [390, 768, 1440])
+def test_the_class_table_and_the_dialog_fit_the_window(
+    here: Path, browser: Browser, width: int
+) -> None:
+    make_data(here, n_val=30, rule="band", calibrate="prior")
+    run()
+    page = Opened(browser, viewport={"width": width, "height": 800}).open(INDEX)
+    page.locator("#classes").evaluate("details => { details.open = true; }")
+    page.keyboard.press("g")
+    page.keyboard.press("Enter")
+    for name in (".scroll", "#image .all"):
+        hidden = page.locator(name).evaluate("e => e.scrollWidth - e.clientWidth")
+        assert hidden <= 0, name
+    page.close()
 
 
 def test_the_card_with_the_focus_stays_and_cards_are_read_in_order(

@@ -18,10 +18,9 @@ from pydantic import ValidationError
 
 from pipeline.artifacts import tables
 from pipeline.artifacts.answers import Answer
-from pipeline.artifacts.tables import Index, Scores
+from pipeline.artifacts.tables import Scores
 from pipeline.core.errors import InputError
 from pipeline.figures import canvas
-from pipeline.images import reading
 from pipeline.pseudo_labels.order import order_of
 from pipeline.pseudo_labels.rules import about_tau, pseudo_labels
 from pipeline.viewer import page
@@ -36,6 +35,7 @@ from tests.builders.label_page import (
     rule_of,
     run,
     taus_to_try,
+    with_files,
 )
 
 
@@ -356,21 +356,6 @@ def test_images_without_a_file_need_thumbnails(here: Path, monkeypatch: pytest.M
         f"Error: {here}/photos: 1 of 40 images cannot be read: 7-a.png (no such file)\n"
     )
     assert not (here / "reports").exists() or not any((here / "reports").iterdir())
-
-
-def with_files(data: Path, folder: Path, name: str, size: tuple[int, int]) -> Index:
-    """Put the images of a run into files and write its index again."""
-    index = tables.read_index(data / "index.parquet")
-    before, last = str(Path(name).parent), Path(name).name
-    paths = [f"{before}/{row}-{last}".removeprefix("./") for row in range(len(index.image_ids))]
-    images = [encoded(row, size) for row in range(len(paths))]
-    for path, image in zip(paths, images, strict=True):
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(image)
-    sizes, sha256 = reading.fingerprints(images)
-    index = replace(index, paths=paths, sizes=sizes, sha256=sha256)
-    tables.write_index(data / "index.parquet", index)
-    return index
 
 
 def test_tiny_images_are_kept_pixel_by_pixel(here: Path) -> None:
