@@ -15,7 +15,8 @@ repro: $(INSTALLED)
 	@dvc repro
 	@echo
 	@dvc metrics show
-	@echo "look at:  reports/evaluate/index.html   numbers and figures"
+	@python -m stages.overview
+	@echo "look at:  reports/index.html            numbers, and all pages of the run"
 	@echo "          data/pseudo_labels.parquet    the labels the student learned from"
 
 ## sweep: a student for each tau and seed of params.yaml; SWEEP="--jobs 2" passes options

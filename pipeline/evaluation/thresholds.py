@@ -71,7 +71,8 @@ def _platt(present: npt.NDArray[np.bool_], scores: Vector) -> tuple[float, float
     n_present, n = int(present.sum()), len(present)
     target = np.where(present, (n_present + 1) / (n_present + 2), 1 / (n - n_present + 2))
     # An entry counts as a positive with its target, and as a negative with the rest.
-    fit = LogisticRegression(C=np.inf, solver="newton-cholesky")
+    # The penalty is so weak that it decides only where all scores are nearly the same.
+    fit = LogisticRegression(C=1e3, solver="newton-cholesky")
     fit.fit(
         np.concatenate([logits, logits]),
         np.repeat([True, False], n),

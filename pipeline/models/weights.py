@@ -1,6 +1,8 @@
 """Initial weights: torchvision's or timm's, or a local file, read without running its code."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,25 +132,29 @@ def read_safetensors(path: Path) -> tuple[State, dict[str, str]]:
     Raises:
         InputError: the file is not a safetensors file, or the disk fails.
     """
-    try:
+    with _in_one_line(path):
         return load_file(path), read_metadata(path)
-    except safetensors.SafetensorError as error:
-        raise InputError(f"{path}: cannot be read as safetensors: {one_line(error)}") from None
-    except RuntimeError as error:  # torch maps the file into memory, and reports the disk's errors
-        raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
 
 
 def read_metadata(path: Path) -> dict[str, str]:
     """Read only the metadata of a safetensors file.
 
     Raises:
-        InputError: the file is not a safetensors file.
+        InputError: as of `read_safetensors`.
     """
+    with _in_one_line(path), safetensors.safe_open(path, "pt") as file:
+        return file.metadata() or {}
+
+
+@contextmanager
+def _in_one_line(path: Path) -> Iterator[None]:
+    """Turn the errors of safetensors into InputErrors."""
     try:
-        with safetensors.safe_open(path, "pt") as file:
-            return file.metadata() or {}
+        yield
     except safetensors.SafetensorError as error:
         raise InputError(f"{path}: cannot be read as safetensors: {one_line(error)}") from None
+    except RuntimeError as error:  # torch maps the file into memory, and reports the disk's errors
+        raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
 
 
 def _from_file(path: Path, key: str, backbone: str) -> Start:

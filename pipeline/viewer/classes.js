@@ -20,16 +20,20 @@ function makeName(tag, className, text) {
   return element;
 }
 
+// Whether entries can be ignored: in the file, or by its rule at another tau.
+const mayIgnore = data.ignored !== "" || Boolean(data.slider && (data.slider.width !== null || data.slider.confidence));
+
 const COLUMNS = [
-  { id: "observed", words: "observed", write: number.format },
+  { id: "observed", words: "observed", sign: "●", write: number.format },
   { id: "added", words: "added", write: number.format },
   { id: "positives", words: "positives", write: number.format },
   { id: "right", words: "right", sign: "+", write: number.format, truth: true },
   { id: "wrong", words: "wrong", sign: "×", write: number.format, truth: true },
   { id: "missed", words: "missed", sign: "?", write: number.format, truth: true },
-  { id: "precision", words: "precision", write: share, truth: true },
+  { id: "ignored", words: "ignored", sign: "~", write: number.format, band: true },
+  { id: "precision", words: "precision", short: "prec.", write: share, truth: true },
   { id: "recall", words: "recall", write: share, truth: true },
-].filter((column) => nKnown > 0 || !column.truth);
+].filter((column) => (nKnown > 0 || !column.truth) && (mayIgnore || !column.band));
 
 const table = document.getElementById("table");
 const sorting = { by: "", falling: false }; // "": the order of the file
@@ -39,13 +43,17 @@ let choose = () => {}; // called with the chosen class, or -1 for all
 
 function makeTable(onChoose) {
   choose = onChoose;
+  table.classList.toggle("judged", nKnown > 0);
   const head = table.createTHead().insertRow();
-  for (const { id, words, sign } of [{ id: "class", words: "class" }, ...COLUMNS]) {
-    const heading = make("th");
+  for (const { id, words, sign, short } of [{ id: "class", words: "class" }, ...COLUMNS]) {
+    const heading = make("th", id);
     heading.scope = "col";
     heading.dataset.by = id;
-    const button = make("button", "", words);
-    if (sign) button.prepend(make("span", `sign ${id}`, `${sign} `));
+    const button = make("button");
+    if (sign) button.append(make("span", `sign ${id}`, `${sign} `));
+    button.append(make("span", short ? "long" : "word", words));
+    if (short) button.append(make("span", "short", short));
+    button.title = words;
     button.type = "button";
     button.addEventListener("click", () => sortBy(id));
     heading.append(button);

@@ -8,12 +8,17 @@ from pipeline.artifacts.run import RunTables
 from pipeline.core import files
 from pipeline.core.errors import InputError, some
 from pipeline.reports import pages
-from pipeline.viewer import thumbnails
-from pipeline.viewer.data import PageData, bits, evenly_spaced, page_data
+from pipeline.viewer import linked, thumbnails
+from pipeline.viewer.data import PageData, evenly_spaced, page_data
+from pipeline.viewer.encoding import bits
 
 PAGE, THUMBNAILS = "index.html", "thumbnails"
+# The most images that get thumbnails without being asked for; 5,000 photographs take 60 MB.
+MOST_THUMBNAILS = 5000
 # Joined in this order to one script.
-SCRIPTS = [f"viewer/{name}.js" for name in ("labels", "classes", "cards", "dialog", "page")]
+SCRIPTS = [
+    f"viewer/{name}.js" for name in ("labels", "classes", "cards", "marks", "dialog", "page")
+]
 
 
 def write(
@@ -21,6 +26,7 @@ def write(
     file: Path,
     tables: RunTables,
     most: int,
+    with_thumbnails: bool | None = None,
 ) -> PageData:
     """Write the page and its thumbnails in one atomic write.
 
@@ -30,6 +36,9 @@ def write(
         tables: the tables of the run, with the pseudo-labels of the file.
         most: the number of images to show, at most. They are evenly spaced, so that the pages of
             two pseudo-label files show the same images.
+        with_thumbnails: whether the page has thumbnails beside it; if not, it loads each image
+            from its file as it comes into view. None: it has, unless there are more than
+            MOST_THUMBNAILS images with files.
 
     Returns:
         The data of the page.
@@ -41,11 +50,18 @@ def write(
     check_nothing_else_in(folder)
     shown = evenly_spaced(len(tables.pseudo.image_ids), most)
     data = page_data(file, tables, shown)
+    rows = tables.index.rows("train")[shown]
+    if with_thumbnails is None:
+        has_files = tables.index.paths[rows[0]] is not None
+        with_thumbnails = not has_files or len(rows) <= MOST_THUMBNAILS
     with files.atomic_write(folder.resolve()) as temporary:
         temporary.mkdir()
-        rows = tables.index.rows("train")[shown]
-        sizes = thumbnails.write(temporary / THUMBNAILS, tables.index, rows)
-        data["tiny"] = bits(sizes.max(axis=1) <= thumbnails.TINY)
+        if with_thumbnails:
+            sizes = thumbnails.write(temporary / THUMBNAILS, tables.index, rows)
+            data["png"] = bits(sizes.max(axis=1) <= thumbnails.TINY)
+        else:
+            data["files"] = linked.files(tables.index, rows)
+            sizes = linked.sizes(tables.index, rows)
         data["shape"] = round(float(np.median(sizes[:, 1] / sizes[:, 0])), 3)
         (temporary / PAGE).write_text(page(data), encoding="utf-8", newline="\n")
     return data

@@ -128,6 +128,13 @@ def test_scores_of_0_and_1_are_calibrated_to_numbers() -> None:
     assert (calibrated[0] <= 1).all()
 
 
+def test_equal_scores_are_calibrated_to_the_share_of_positives() -> None:
+    present, _ = scored(1000, (0.3,))
+    probs = np.full((1000, 1), 0.6, np.float32)
+    calibrated = chosen(present, probs).calibrated(probs[:1])[0, 0]
+    assert calibrated == pytest.approx(present.mean(), abs=2e-3)
+
+
 def test_separated_classes_get_a_finite_calibration() -> None:
     present = np.arange(40)[:, None] >= 20
     probs = np.where(present, 0.9, 0.1).astype(np.float32)
