@@ -11,7 +11,7 @@ written after every student.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -26,12 +26,14 @@ from benchmarks.methods import BAND, PLAIN, PRIOR, SOFT
 from experiments import markdown, runs
 from experiments.runs import Values
 from pipeline.artifacts.run import Run
+from pipeline.artifacts.tables import Index, PseudoLabels, Scores
 from pipeline.core import files
 from pipeline.core.arrays import BoolMatrix
 from pipeline.core.errors import InputError
 from pipeline.core.params import check_section
 from pipeline.evaluation.metrics import mean_average_precision, pseudo_label_quality, ratio
-from pipeline.inference.score import choose_device
+from pipeline.inference import outside
+from pipeline.inference.score import ScoreParams, choose_device
 from pipeline.inference.scorer import Scorer
 from pipeline.losses import catalogue
 from pipeline.pseudo_labels.rules import PseudoLabelParams, pseudo_labels
@@ -47,37 +49,36 @@ RULES: dict[str, Values] = {
     "soft": SOFT,
     "vlpl": PRIOR | VLPL,
 }
-# The rules that the teacher alone and the mean of both are tried with.
-NOT_ALONE = ("band", "tau")
 
 
 @click.command(cls=Stage)
 @click.argument("params", default="default")
 @click.option("--qualities", default="0.5,0.7,0.9", show_default=True, help="mean APs on train")
 @click.option("--rules", default=",".join(RULES), show_default=True)
+@click.option("--students", default=",".join(RULES), show_default=True, help="rules to train with")
 @click.option("--weight", default=0.5, show_default=True, help="share of the outside scores")
 @click.option("--set", "sets", multiple=True, help="a changed parameter, as section.key=value")
 @click.option("--threads", default=1, show_default=True)
 @click.option("--out", default=Path(".cache/outside_scores"), type=click.Path(path_type=Path))
 def main(
-    params: str, qualities: str, rules: str, weight: float, sets: tuple[str, ...], threads: int,
-    out: Path,
+    params: str, qualities: str, rules: str, students: str, weight: float, sets: tuple[str, ...],
+    threads: int, out: Path,
 ) -> None:  # fmt: skip
     """Compare the rules with PARAMS, a file or a preset; write results.csv, table.md to --out."""
-    unknown = [rule for rule in rules.split(",") if rule not in RULES]
+    unknown = [rule for rule in f"{rules},{students}".split(",") if rule not in RULES]
     if unknown:
         raise InputError(f"--rules {unknown[0]!r}: should be of {', '.join(RULES)}")
     base = runs.changed(runs.read_for_every_loss(params, sets), PLAIN)
     torch.set_num_threads(threads)
     bench = Bench(out, base, threads)
-    rows = []
     kinds = planned(bench, qualities.split(","), weight)
-    for rule in rules.split(","):
-        for name, values in kinds.items():
-            if not name.startswith("outside") and rule not in NOT_ALONE:
-                continue
-            rows.append({"scores": name, "rule": rule} | bench.student(values, RULES[rule]))
-            write(out, pd.DataFrame(rows))
+    rows: dict[tuple[str, str], Values] = {}
+    for with_students in (False, True):  # the labels take seconds: they come first
+        for rule in students.split(",") if with_students else rules.split(","):
+            for name, values in kinds.items():
+                row = bench.row(values, RULES[rule], with_students)
+                rows[name, rule] = {"scores": name, "rule": rule} | row
+                write(out, pd.DataFrame(rows.values()))
     click.echo((out / "table.md").read_text(encoding="utf-8"))
 
 
@@ -89,52 +90,81 @@ class Bench:
     base: Values
     threads: int
 
-    def stages(self, values: Values, names: list[str], *before: Path) -> Path:
+    def stages(self, names: list[str], *before: Path) -> Path:
         """Run stages, or take the kept folder."""
-        return runs.stages(self.out, values, names, *before, threads=self.threads)
+        return runs.stages(self.out, self.base, names, *before, threads=self.threads)
 
-    def student(self, values: Values, rule: Values) -> Values:
-        """Train a student on the labels of a rule, or read the kept metrics."""
-        prepared = self.stages(values, ["prepare"])
-        scored = self.stages(values, ["train_teacher", "score"], prepared)
+    def row(self, values: Values, rule: Values, with_student: bool) -> Values:
+        """Return the quality of the labels by a rule, and the mAP of their student."""
+        prepared = self.stages(["prepare"])
+        taught = self.stages(["train_teacher", "score"], prepared)
         ruled = runs.changed(values, rule)
-        name = runs.run_name(ruled, ["pseudo_label", "train_student"], scored, prepared)
-        kept = self.out / f"student-{name[:16]}.json"
+        index = Run.at(prepared).read_index()
+        scores, val_scores = _scores(ruled, index, Run.at(taught))
+        params = check_section("params.yaml", "pseudo_label", ruled, PseudoLabelParams)
+        pseudo = pseudo_labels(params, index, scores, val_scores)
+        truth, known = Run.at(prepared).read_truth(index).known_of(index, "train")
+        targets = index.targets[index.rows("train")]
+        counts = pseudo_label_quality(pseudo.labels, targets, truth, known)
+        right, wrong, hidden = (int(counts[name].sum()) for name in ("right", "wrong", "hidden"))
+        val = index.labels[index.rows("val")]
+        row: Values = {
+            "scores_val_mAP": mean_average_precision(val, val_scores.probs),
+            "precision": ratio(right, right + wrong),
+            "recall": ratio(right, hidden),
+            "ignored": float(pseudo.ignored.mean()),
+        }
+        if with_student:
+            names = ["score", "pseudo_label", "train_student"]
+            name = runs.run_name(ruled, names, taught, prepared)
+            row |= self._student(f"student-{name[:16]}.json", Run.at(prepared), ruled, pseudo)
+        return row
+
+    def _student(self, name: str, run: Run, values: Values, pseudo: PseudoLabels) -> Values:
+        """Train a student, or read the kept metrics of `name`."""
+        kept = self.out / name
         if not kept.exists():
-            measured = json.dumps(_measured(Run.at(prepared), Run.at(scored), ruled))
+            measured = json.dumps(_measured(run, values, pseudo))
             with files.atomic_write(kept) as temporary:
                 temporary.write_text(measured)
         row: Values = json.loads(kept.read_text())
         return row
 
 
-def _measured(prepared: Run, scored: Run, values: Values) -> Values:
-    """Train a student in this process, since starting three stages would take longer."""
-    labelling = check_section("params.yaml", "pseudo_label", values, PseudoLabelParams)
+def _scores(values: Values, index: Index, taught: Run) -> tuple[Scores, Scores]:
+    """Return the scores of the train and of the val images, as the stage `score` makes them."""
+    params = check_section("params.yaml", "score", values, ScoreParams).outside
+    teacher = [taught.read_scores(index, split) for split in ("train", "val")]
+    if params.file is None:
+        return teacher[0], teacher[1]
+    given = outside.read(params, index)
+    if values["train_teacher"]["source"] == "scores":
+        return given["train"], given["val"]
+    train, val = (
+        replace(of_teacher, probs=outside.mean(of_teacher.probs, given[split].probs, params.weight))
+        for split, of_teacher in zip(("train", "val"), teacher, strict=True)
+    )
+    return train, val
+
+
+def _measured(run: Run, values: Values, pseudo: PseudoLabels) -> Values:
+    """Train a student in this process, since starting a stage would take longer."""
     params = check_section("params.yaml", "train_student", values, StudentParams)
-    index = prepared.read_index()
-    scores, val_scores = (scored.read_scores(index, split) for split in ("train", "val"))
-    pseudo = pseudo_labels(labelling, index, scores, val_scores)
+    index = run.read_index()
     make_loss = partial(catalogue.build, params)
     (made,) = generations.train_all("train_student", params, index, pseudo, None, make_loss)
     made.trained.remove_checkpoints()
-    truth = prepared.read_truth(index)
     probs = Scorer(choose_device("32"), 256).score(made.trained.model, index, "test")
-    targets = index.targets[index.rows("train")]
-    counts = pseudo_label_quality(pseudo.labels, targets, *truth.known_of(index, "train"))
-    right, wrong, hidden = (int(counts[name].sum()) for name in ("right", "wrong", "hidden"))
+    truth = run.read_truth(index).of(index, "test")
     return {
-        "scores_val_mAP": mean_average_precision(index.labels[index.rows("val")], val_scores.probs),
         "val_mAP": made.trained.best.val_mAP,
-        "test_mAP": mean_average_precision(truth.of(index, "test"), probs),
-        "precision": ratio(right, right + wrong),
-        "recall": ratio(right, hidden),
+        "test_mAP": mean_average_precision(truth, probs),
     }
 
 
 def planned(bench: Bench, qualities: list[str], weight: float) -> dict[str, Values]:
     """Return the params of each kind of scores by its name; write the tables of scores."""
-    run = Run.at(bench.stages(bench.base, ["prepare"]))
+    run = Run.at(bench.stages(["prepare"]))
     index = run.read_index()
     truth = index.labels.copy()  # of val
     for split in ("train", "test"):
@@ -183,24 +213,35 @@ def write(out: Path, results: pd.DataFrame) -> None:
 
 
 def table(results: pd.DataFrame) -> str:
-    """Return test mAP by scores and rule, and precision and recall of the added positives."""
-    rows = []
-    tried = [rule for rule in RULES if (results["rule"] == rule).any()]
+    """Return a table of the added positives by scores and rule, and one of the students."""
+    labels, students = [], []
+    rules = list(dict.fromkeys(results["rule"]))
     for name, group in results.groupby("scores", sort=False):
-        scored = group["scores_val_mAP"].iloc[0]
-        by_rule = group.set_index("rule")
-        best = by_rule["val_mAP"].idxmax()
-        cells = []
-        for rule in tried:
-            if rule not in by_rule.index:
-                cells.append("")
-                continue
-            found = by_rule.loc[rule]
-            labels = f"({found['precision']:.2f}, {found['recall']:.2f})"
-            mark = "**" if rule == best else ""
-            cells.append(f"{mark}{found['test_mAP']:.2f}{mark} {labels}")
-        rows.append([str(name), f"{scored:.2f}", *cells])
-    return markdown.table(["scores", "their val mAP", *tried], rows)
+        by_rule: dict[str, Values] = {
+            row["rule"]: {str(key): value for key, value in row.items()}
+            for row in group.to_dict("records")
+        }
+        found = [by_rule.get(rule, {}) for rule in rules]
+        first = [str(name), f"{found[0]['scores_val_mAP']:.2f}"]
+        labels.append([*first, *map(_quality, found)])
+        students.append([*first, *(_number(row.get("test_mAP")) for row in found)])
+    header = ["scores", "their val mAP", *rules]
+    quality, maps = markdown.table(header, labels), markdown.table(header, students)
+    return f"Precision, recall and F1 of the added positives:\n\n{quality}\nTest mAP:\n\n{maps}"
+
+
+def _quality(row: Values) -> str:
+    if not row:
+        return ""
+    if pd.isna(row["precision"]):
+        return "none added"
+    precision, recall = row["precision"], row["recall"]
+    f1 = 2 * precision * recall / max(precision + recall, 1e-9)
+    return f"{precision:.2f}, {recall:.2f}: {f1:.2f}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None or pd.isna(value) else f"{value:.2f}"
 
 
 if __name__ == "__main__":

@@ -31,7 +31,8 @@ def main() -> None:
     if params.generations > 1:
         rule = params_of(run.pseudo_labels, pseudo.rule)
         relabel = partial(pseudo_labels, rule, index, answers=pseudo.answers)
-    made = generations.train_all("train_student", params, index, pseudo, relabel, make_loss)
+    live = run.live("student")
+    made = generations.train_all("train_student", params, index, pseudo, relabel, make_loss, live)
     if not made[-1].trained.first:
         return
     generations.write(run.student, run.curves("student"), made, index.classes)

@@ -30,7 +30,7 @@ def main() -> None:
         click.echo("warning: bce learns from observed labels alone; none is negative", err=True)
     make_loss = partial(catalogue.build, params)
     data = TrainingData(index, targets)
-    made = teachers.train_all("train_teacher", params, data, make_loss)
+    made = teachers.train_all("train_teacher", params, data, make_loss, run.live("teacher"))
     if not made:
         return
     teachers.write(run.teacher, run.curves("teacher"), made)

@@ -156,6 +156,10 @@ class Run:
         """Return the folder of the curves of the "teacher" or the "student"."""
         return self.reports / f"train_{role}"
 
+    def live(self, role: str) -> Path:
+        """Return the folder of the curves of the "teacher" or the "student" while it trains."""
+        return self.reports / f"live_{role}"
+
     def read_index(self, needed: tuple[str, ...] = SPLITS) -> Index:
         """Read the index.
 

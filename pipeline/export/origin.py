@@ -30,7 +30,7 @@ class Origin:
         note: why nothing is known; "" if the run is the model's.
         data: the source and the number of images.
         observed: how labels were observed.
-        loss: the loss and its settings.
+        loss: the loss and its settings; bce of a student takes the pseudo-labels as complete.
         teacher_loss: of a student: the loss of its teacher.
         training: mode, epochs and initial weights.
         rule: of a student: the label rule.
@@ -91,8 +91,8 @@ def _read(
     return Origin(
         data=f"{params['prepare']['source']}: {images} images",
         observed=_observed(params["prepare"]["observe"], index),
-        loss=_loss(section) if role == "teacher" else _student_loss(section),
-        teacher_loss=None if role == "teacher" else _loss(merged(params, "train_teacher", "train")),
+        loss=_loss(section),
+        teacher_loss=None if role == "teacher" else _teacher_loss(params),
         training=_training(section),
         rule=None if pseudo is None else _rule(run, pseudo),
         metrics=metrics,
@@ -116,8 +116,11 @@ def _loss(section: Mapping[str, Any]) -> str:
     return f"{name} ({listed})" if listed else str(name)
 
 
-def _student_loss(section: Mapping[str, Any]) -> str:
-    return _loss(section) if "loss" in section else "binary cross-entropy with the pseudo-labels"
+def _teacher_loss(params: dict[str, Any]) -> str:
+    section = merged(params, "train_teacher", "train")
+    if section.get("source") == "scores":
+        return "no teacher was trained: the scores are those of another model"
+    return _loss(section)
 
 
 def _training(section: Mapping[str, Any]) -> str:

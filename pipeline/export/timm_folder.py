@@ -21,6 +21,7 @@ from pipeline.models import timm_backbones
 from pipeline.models.classifier import Classifier
 
 WANTED_BY = "--to timm"
+CONFIG = "config.json"
 # torchvision's networks that timm has, too, under the same name or another.
 SAME_NAME = (
     "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d",
@@ -91,6 +92,11 @@ def write(folder: Path, model: Classifier) -> None:
             "crop_mode": spec.resize.mode,
         },
     )  # fmt: skip
+    path = folder / CONFIG
+    config = json.loads(path.read_text(encoding="utf-8"))
+    # transformers passes the number of classes itself, too.
+    config.get("model_args", {}).pop("num_classes", None)
+    path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 @torch.inference_mode()

@@ -74,7 +74,7 @@ print(dict(zip(classes, scores[0].tolist())))""",
     ),
     "timm": Kind(
         timm_folder,
-        ("model.safetensors", "config.json"),
+        ("model.safetensors", timm_folder.CONFIG),
         "timm",
         "timm",
         "timm and transformers open the folder; config.json has classes, preparation, thresholds "
@@ -199,6 +199,15 @@ def _images(path: Path, spec: Spec) -> tuple[Images, str]:
             return images, f"{len(rows)} test images"
         except InputError:
             pass  # moved since; the caller says that the images were random
+    return _random(spec.input_size), f"{N_IMAGES} random images"
+
+
+def _random(side: int) -> Images:
+    """Return noise from coarse to fine: networks amplify rounding on noise that is fine alone."""
     rng = np.random.default_rng(0)
-    shape = (N_IMAGES, spec.input_size, spec.input_size, 3)
-    return rng.integers(0, 256, shape, dtype=np.uint8), f"{N_IMAGES} random images"
+    images = []
+    for number in range(N_IMAGES):
+        cells = min(side, 2 ** (1 + number % 6))
+        noise = rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
+        images.append(reading.squeezed(Image.fromarray(noise), side))
+    return np.stack(images)

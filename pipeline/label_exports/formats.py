@@ -11,7 +11,6 @@ import numpy as np
 from pipeline.artifacts.tables import SPLITS, Index, PseudoLabels, Truth
 from pipeline.core import files, places
 from pipeline.core.arrays import BoolMatrix
-from pipeline.core.errors import InputError, some
 from pipeline.label_exports.content import IMAGES, Content, gather
 
 # The files of each format, beside the images.
@@ -35,28 +34,12 @@ def write(folder: Path, form: str, index: Index, pseudo: PseudoLabels, truth: Tr
     Raises:
         InputError: the folder holds other files, or an image is missing.
     """
-    check_only(folder, {*FILES[form], IMAGES})
+    files.check_replaceable(folder, {*FILES[form], IMAGES}, "export")
     with files.atomic_write(folder.resolve()) as temporary:
         temporary.mkdir()
         content = gather(temporary, index, pseudo, truth)
         WRITERS[form](temporary, content)
     return content
-
-
-def check_only(folder: Path, names: set[str]) -> None:
-    """Check that a folder can be replaced: it does not exist or holds only these names.
-
-    Raises:
-        InputError: it holds other files or is itself a file.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; should be a folder, which is replaced")
-    others = sorted({path.name for path in folder.iterdir()} - names) if folder.exists() else []
-    if others:
-        raise InputError(
-            f"{folder}: holds other files, which would be lost: {some(others, 3)}; should be a "
-            f"folder that does not exist, or an older export"
-        )
 
 
 def to_csv(folder: Path, content: Content) -> None:

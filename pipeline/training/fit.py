@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -132,13 +133,20 @@ def set_up(
     )  # fmt: skip
 
 
-def fit(loop: Loop, checkpoint_path: Path) -> Fitted:
+def fit(
+    loop: Loop, checkpoint_path: Path, follow: Callable[[list[Epoch]], None] = lambda _: None
+) -> Fitted:
     """Train epoch by epoch, and return the history and the best epoch's states.
 
     The best epoch is the first with the highest mAP on the val labels, or the last one if the
     settings say so. Every epoch ends with a checkpoint, from which a later call resumes. All
     random numbers of an epoch depend only on the seed and the number of the epoch, so a resumed
     run gives the result of an uninterrupted one.
+
+    Args:
+        loop: the parts of the loop.
+        checkpoint_path: of the checkpoint.
+        follow: receives the history after each epoch.
 
     Raises:
         InputError: the loss or the scores are not finite; the disk is too full for the checkpoint.
@@ -192,6 +200,7 @@ def fit(loop: Loop, checkpoint_path: Path) -> Fitted:
             best = {
                 "best_network": best_network, "best_loss": best_loss, "best_probs": best_probs,
             }  # fmt: skip
+            follow(history)
             past = {"history": [asdict(done) for done in history]}
             checkpoint.save(checkpoint_path, states | best | past)
             pace = (time.perf_counter() - started) / (epoch - resumed)

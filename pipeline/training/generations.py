@@ -54,6 +54,7 @@ def train_all(
     pseudo: PseudoLabels,
     relabel: Relabel | None,
     make_loss: MakeLoss,
+    live: Path | None = None,
 ) -> list[Generation]:
     """Train a student; it scores and labels the images for the next student, and so on.
 
@@ -68,6 +69,7 @@ def train_all(
         pseudo: the labels of the first student.
         relabel: makes labels from scores; None if there is one generation.
         make_loss: as in `train`.
+        live: as in `train`; each student replaces the curves of the one before.
 
     Raises:
         InputError: as in `train`, or as in the rule.
@@ -80,7 +82,7 @@ def train_all(
         own_params = params.model_copy(update={"seed": params.seed + number - 1, "generations": 1})
         targets = student.LOSSES[params.loss].targets_of(pseudo, observed)
         data = TrainingData(index, targets)
-        trained = train(section, own_params, data, make_loss, keep=True)
+        trained = train(section, own_params, data, make_loss, True, live)
         trained.describe("student", tables.made_from(pseudo_labels=pseudo.digest()))
         generations.append(Generation(trained, pseudo))
         if params.generations > 1 and trained.first:

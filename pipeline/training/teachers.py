@@ -79,6 +79,7 @@ def train_all(
     params: TeachersParams,
     data: TrainingData,
     make_loss: MakeLoss,
+    live: Path | None = None,
 ) -> dict[str, Trained]:
     """Train every model of the plan, one after another, and return them by name.
 
@@ -90,6 +91,7 @@ def train_all(
         params: the settings, with the numbers of members and folds.
         data: the training data of all models.
         make_loss: as in `train`.
+        live: as in `train`; each model replaces the curves of the one before.
 
     Returns:
         The models, in the order of the plan; none in the helper processes of a run on several
@@ -110,7 +112,7 @@ def train_all(
         # A model and its checkpoint do not depend on the number of other models.
         own_params = params.model_copy(update={"seed": teacher.seed, "members": 1, "folds": 1})
         rows = None if teacher.fold is None else teacher.fold.others()
-        trained = train(section, own_params, replace(data, rows=rows), make_loss, keep=True)
+        trained = train(section, own_params, replace(data, rows=rows), make_loss, True, live)
         if not trained.first:
             continue
         origin = made_from(index=data.index.digest())

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,8 +15,9 @@ from lightning_fabric import Fabric
 from pydantic import Field
 from torch import nn
 
+from pipeline.artifacts import curves
 from pipeline.artifacts.cross_fitting import Fold
-from pipeline.artifacts.curves import Epoch, History
+from pipeline.artifacts.curves import Epoch, Follow, History
 from pipeline.artifacts.decisions import Decisions
 from pipeline.artifacts.run import Role
 from pipeline.artifacts.tables import Index
@@ -149,6 +150,7 @@ def train(
     data: TrainingData,
     make_loss: MakeLoss,
     keep: bool = False,
+    live: Path | None = None,
 ) -> Trained:
     """Train a model on the train images and return it in the state of its best epoch.
 
@@ -161,6 +163,7 @@ def train(
         data: the training data.
         make_loss: makes the loss of a phase.
         keep: keep the checkpoints; the caller should call `remove_checkpoints`.
+        live: the folder of the curves while the training runs; None: there are none.
 
     Returns:
         The trained model.
@@ -172,6 +175,20 @@ def train(
     Source: Cole et al. 2021, for the modes.
     """
     fabric = choose_device(params.fit.precision)
+    with curves.followed(live if fabric.is_global_zero else None) as follow:
+        return _train(fabric, name, params, data, make_loss, keep, follow)
+
+
+def _train(
+    fabric: Fabric,
+    name: str,
+    params: TrainParams,
+    data: TrainingData,
+    make_loss: MakeLoss,
+    keep: bool,
+    follow: Follow,
+) -> Trained:
+    """Train a model as `train` does; `follow` receives the history after each epoch."""
     if fabric.is_global_zero:
         log.info("device: %s", describe_device(fabric, params.fit.precision))
     torch.manual_seed(params.seed)
@@ -204,7 +221,7 @@ def train(
             if phase == "linear" and params.linear.standardise:
                 network = _standardised(model, examples)
             loop = set_up(fabric, settings, examples, network, model.head, loss)
-            fitted = fit(loop, checkpoints[-1])
+            fitted = fit(loop, checkpoints[-1], partial(follow, len(history)))
         # The next phase begins with the best epoch of this one.
         network.load_state_dict(fitted.network)
         if isinstance(network, Standardised):

@@ -6,7 +6,6 @@ import numpy as np
 
 from pipeline.artifacts.run import RunTables
 from pipeline.core import files
-from pipeline.core.errors import InputError, some
 from pipeline.reports import pages
 from pipeline.viewer import linked, thumbnails
 from pipeline.viewer.data import PageData, evenly_spaced, page_data
@@ -47,7 +46,7 @@ def write(
         InputError: the folder holds other files, an image cannot be read, or the tables do not
             belong together.
     """
-    check_nothing_else_in(folder)
+    files.check_replaceable(folder, {PAGE, THUMBNAILS}, "page")
     shown = evenly_spaced(len(tables.pseudo.image_ids), most)
     data = page_data(file, tables, shown)
     rows = tables.index.rows("train")[shown]
@@ -65,24 +64,6 @@ def write(
         data["shape"] = round(float(np.median(sizes[:, 1] / sizes[:, 0])), 3)
         (temporary / PAGE).write_text(page(data), encoding="utf-8", newline="\n")
     return data
-
-
-def check_nothing_else_in(folder: Path) -> None:
-    """Check that a folder holds only an older page, so that it can be replaced.
-
-    Raises:
-        InputError: it holds other files or is itself a file.
-    """
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise InputError(f"{folder}: is a file; should be a folder, which is replaced")
-    others = sorted({path.name for path in folder.iterdir()} - {PAGE, THUMBNAILS})
-    if others:
-        raise InputError(
-            f"{folder}: holds other files, which would be lost: {some(others, 3)}; should be a "
-            f"folder that does not exist, or an older page"
-        )
 
 
 def page(data: PageData) -> str:

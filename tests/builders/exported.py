@@ -36,7 +36,7 @@ def save_model(
         decisions=DECISIONS,
     )  # fmt: skip
     model = Classifier(spec)
-    images = to_float(torch.from_numpy(resized(photos(16), size)))
+    images = to_float(torch.from_numpy(resized(photos(48), size)))
     with torch.no_grad():
         for part in model.modules():
             if isinstance(part, BatchNorm):
@@ -44,6 +44,7 @@ def save_model(
         model.train()(images)
         model.eval()
         weight, bias = (model.head.get_parameter(name) for name in ("weight", "bias"))
+        weight.normal_()  # torchvision's vision transformers begin with zeros
         spread = model(images).std(dim=0).view(-1, *(1,) * (weight.dim() - 1))
         weight.div_(spread)
         bias.sub_(model(images).mean(dim=0))

@@ -27,7 +27,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 # Of a score, between two libraries that sum in another order.
-CLOSE = 2e-5
+CLOSE = 1e-4
 FAMILIES = [
     "resnext50_32x4d", "densenet121", "efficientnet_b0", "convnext_tiny", "mobilenet_v2",
     "mnasnet1_0", "vit_b_32", "vgg11_bn", "timm/convnext_atto", "timm/resnet10t",

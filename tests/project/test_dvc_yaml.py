@@ -200,7 +200,9 @@ def test_dvc_reruns_only_the_stages_that_a_change_affects(clone: Path) -> None:
 
 
 @pytest.mark.slow
-def test_dvc_detects_changed_images_tables_and_weights(clone: Path, tmp_path: Path) -> None:
+def test_dvc_detects_changed_images_tables_weights_and_corrections(
+    clone: Path, tmp_path: Path
+) -> None:
     rng = np.random.RandomState(0)
     rows = ["image,split,labels"]
     (tmp_path / "p").mkdir()
@@ -232,6 +234,16 @@ def test_dvc_detects_changed_images_tables_and_weights(clone: Path, tmp_path: Pa
 
     shutil.copy(clone / "data" / "student" / "model.safetensors", weights)
     assert repro() == ["train_teacher"]
+
+    marks = tmp_path / "marks.csv"
+    marks.write_text("image_id,class,label\np/1.png,a,absent\n")
+    edit_params(clone / "params.yaml", {"pseudo_label.corrections": "marks.csv"})
+    repro = partial(reproduce, clone, "pseudo_label", root=tmp_path)
+    assert repro() == ["score", "pseudo_label"]
+    os.utime(marks)
+    assert repro() == [], "the content is the same"
+    marks.write_text("image_id,class,label\np/1.png,a,present\n")
+    assert repro() == ["pseudo_label"]
 
 
 @pytest.mark.slow

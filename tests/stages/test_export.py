@@ -43,7 +43,7 @@ def test_the_student_is_exported_with_a_card_of_its_run(
     assert said["role"] == "student"
     assert said["data"] == "digits: 60 train, 30 val, 30 test images"
     assert said["observed labels"].startswith("process uniform; per training image 1 observed pos")
-    assert said["loss"] == "binary cross-entropy with the pseudo-labels"
+    assert said["loss"] == "bce"
     assert said["loss of its teacher"] == "wan"
     assert said["label rule"] == "tau 0.4"
     assert said["training"] == "end_to_end, 2 epochs, initial weights: random"

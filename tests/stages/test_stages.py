@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from pipeline.evaluation.multilabel import WORDS
 from tests.conftest import RunStage, SetParams, StartAfter
 
 STAGES = ["prepare", "train_teacher", "score", "pseudo_label", "train_student", "evaluate"]
@@ -18,6 +19,7 @@ TABLE: dict[str, Any] = {
     "prepare.table.file": "labels.csv",
     "train.fit.batch_size": 4,
 }
+OF_SCORES = ("precision_at_1", "coverage", "ranking_loss", "brier")  # of three classes
 REPORT = [
     "contact_sheet.png",
     "curves.png",
@@ -82,6 +84,7 @@ def test_six_commands_lead_from_nothing_to_a_report(workplace: Path, run_stage: 
         "pseudo_labels.recall",
         "pseudo_labels.positives_per_image",
         "truth.positives_per_image",
+        *(f"{role}.{name}" for role in ("teacher", "student") for name in WORDS),
     ]
     labels = pd.read_parquet(workplace / "data/pseudo_labels.parquet")
     assert len(labels) == 60
@@ -407,6 +410,8 @@ def test_all_stages_run_on_observed_labels_without_truth(
         "student.val_mAP",
         "classes_evaluated",
         "pseudo_labels.positives_per_image",
+        # incomplete val labels give no thresholds, and so no metrics of labels
+        *(f"{role}.{name}" for role in ("teacher", "student") for name in OF_SCORES),
     ]
     assert "<strong>The truth of the training images is unknown" in (
         (folder / "index.html").read_text()

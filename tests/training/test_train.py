@@ -537,3 +537,24 @@ def test_the_error_of_a_diverging_linear_phase_names_its_learning_rate(index: In
     with pytest.raises(InputError) as caught:
         run(index, params)
     assert "train_x.linear.lr = 1e+38 should be lower" in str(caught.value)
+
+
+def test_a_running_training_shows_the_epochs_of_all_its_phases(
+    index: Index, tmp_path: Path
+) -> None:
+    seen: list[int] = []
+    live = tmp_path / "live"
+
+    class Seen(AN):
+        def forward(self, *args: Any) -> torch.Tensor:
+            path = live / "plots" / "metrics" / "val_mAP.tsv"
+            seen.append(len(path.read_text().splitlines()) - 1 if path.exists() else 0)
+            loss: torch.Tensor = super().forward(*args)
+            return loss
+
+    params = make_params(mode="linear_init", linear={"epochs": 2}, epochs=2)
+    data = TrainingData(index, index.targets[index.rows("train")])
+    trained = train("train_x", params, data, Seen, live=live)
+    assert sorted(set(seen)) == [0, 1, 2, 3], "epochs that are shown during the epochs 1 to 4"
+    assert len(trained.history) == 4
+    assert not live.exists()
