@@ -91,8 +91,8 @@ def _methods(metrics: Mapping[str, Any], references: Mapping[str, list[str]]) ->
         for name in ("teacher", "student")
     ]  # fmt: skip
     if "difference.mAP" in metrics:
-        difference = signed(metrics["difference.mAP"])
-        rows.append(["student minus teacher", difference, None,
+        on_val = metrics["student.val_mAP"] - metrics["teacher.val_mAP"]
+        rows.append(["student minus teacher", signed(metrics["difference.mAP"]), signed(on_val),
                      _span(metrics, "difference.mAP", signed)])  # fmt: skip
     rows += [[f"{name}, of the last sweep", *values, None] for name, values in references.items()]
     headings = ["", "mAP on test (%)", "mAP on val (%)", "95 % interval on test"]

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from html import unescape
 from pathlib import Path
 
 import filelock
@@ -17,6 +18,7 @@ from click.testing import CliRunner
 
 from experiments import runs, sweep
 from pipeline.core.errors import InputError
+from tests.checks.pages import check_policy, read
 from tests.conftest import ROOT, RunStage, SetParams, StartAfter
 
 
@@ -72,6 +74,29 @@ def test_val_chooses_and_test_is_reported(written: Path) -> None:
     assert len(marked) == 1
     assert marked[0].startswith("| student, tau 0.5 **(chosen by val)** | 85.50 ± 0.71 | 85.50")
     assert any(line.startswith("| truth | | | 2.50 |") for line in lines)
+
+
+def test_a_chosen_tau_at_the_edge_of_the_grid_is_pointed_out(written: Path, tmp_path: Path) -> None:
+    (note,) = sweep.notes(rows())  # val prefers the highest tau
+    assert note.startswith("Val chooses tau 0.5, at the edge of the grid from 0.3 to 0.5. A higher")
+    page = (written / "index.html").read_text()
+    check_policy(page)
+    assert note in page
+    assert "student, tau 0.5 (chosen by val)" in read(page).cells
+    assert "tau chosen by val: 0.5, edge of the grid" in (written / "val_mAP.svg").read_text()
+    inside = rows((0.3, 0.5, 0.7))
+    inside.loc[inside["tau"] == 0.7, "val_mAP"] = 0
+    assert sweep.notes(inside) == []
+    assert sweep.notes(rows((0.3,))) == []
+    sweep.write(tmp_path / "sweep", inside)
+    assert "edge" not in (tmp_path / "sweep" / "val_mAP.svg").read_text()
+
+
+def test_the_figures_name_the_calibration_of_the_scores(written: Path, tmp_path: Path) -> None:
+    assert "tau (threshold on the teacher's score)" in unescape((written / "sweep.svg").read_text())
+    sweep.write(tmp_path / "sweep", rows(), "prior")
+    drawn = unescape((tmp_path / "sweep" / "sweep.svg").read_text())
+    assert "tau (threshold on the teacher's score, calibrated by prior)" in drawn
 
 
 def test_equal_results_give_equal_bytes(written: Path, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_the_page_has_numbers_findings_facts_and_seconds(run: Run) -> None:
     at = found.index("student")
     assert found[at : at + 4] == ["student", "92.50", "93.00", "91.00 to 94.00"]
     at = found.index("student minus teacher")
-    assert found[at : at + 4] == ["student minus teacher", "+2.50", "–", "+1.25 to +3.00"]
+    assert found[at : at + 4] == ["student minus teacher", "+2.50", "+2.00", "+1.25 to +3.00"]
     assert found[found.index("data") + 1] == "<digits>"
     assert found[found.index("commit") + 1] == "abc1234"
     assert found[found.index("prepare") + 1] == "1.2"
