@@ -7,8 +7,9 @@ import click
 
 from pipeline.artifacts import tables
 from pipeline.artifacts.run import Run
-from pipeline.core import files
+from pipeline.core import files, places
 from pipeline.core.params import read_section
+from pipeline.pseudo_labels import corrections
 from pipeline.pseudo_labels.rules import (
     PseudoLabelParams,
     in_words,
@@ -28,7 +29,9 @@ def main() -> None:
     index = run.read_index()
     scores = run.read_scores(index)
     val_scores = run.read_scores(index, "val") if needs_val_scores(params) else None
-    pseudo = pseudo_labels(params, index, scores, val_scores)
+    file = places.corrections_file(params.corrections, "pseudo_label.corrections")
+    answers = None if file is None else corrections.read(file, index)
+    pseudo = pseudo_labels(params, index, scores, val_scores, answers)
     about = tables.made_from(index=index.digest(), scores=scores.digest())
     pseudo = replace(pseudo, about=about)
     counts = summary(pseudo)
@@ -42,9 +45,10 @@ def main() -> None:
     ignored = ""
     if "ignored_per_image" in counts:
         ignored = f", {counts['ignored_per_image']:.2f} classes ignored"
+    corrected = f", {counts['corrected']} corrected" if "corrected" in counts else ""
     click.echo(
         f"{in_words(params)}: {counts['positives_per_image']:.2f} positives an image, "
-        f"{counts['added_per_image']:.2f} of them added{ignored}: {run.pseudo_labels}"
+        f"{counts['added_per_image']:.2f} of them added{ignored}{corrected}: {run.pseudo_labels}"
     )
 
 

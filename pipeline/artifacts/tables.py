@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.artifacts import parquet
+from pipeline.artifacts import answers, parquet
+from pipeline.artifacts.answers import Answers
 from pipeline.artifacts.parquet import check_values, from_vectors, to_lists, to_matrix, to_vectors
 from pipeline.artifacts.rule import LabelRule, is_key
 from pipeline.core.arrays import BoolMatrix, Probs, RowNumbers, Targets
@@ -183,6 +184,8 @@ class PseudoLabels:
         rule: the rule that made the labels; None if unknown.
         targets: float32 in 0..1, the probability of the class; None: the labels, 0 or 1.
         weights: float32 >= 0, the loss weight of each entry; None: all 1.
+        answers: int8, what a person said about each entry (an `Answer`), which the labels follow;
+            None: no corrections were given.
         about: metadata other than the rule.
     """
 
@@ -193,11 +196,13 @@ class PseudoLabels:
     rule: LabelRule | None
     targets: npt.NDArray[np.float32] | None = None
     weights: npt.NDArray[np.float32] | None = None
+    answers: Answers | None = None
     about: dict[str, str] = field(default_factory=dict)
 
     def digest(self) -> str:
-        """Return a digest of the images and of the student's targets."""
-        return _digest(self.image_ids, self.student_targets())
+        """Return a digest of the images, of the student's targets and of the answers."""
+        given = () if self.answers is None else (self.answers,)
+        return _digest(self.image_ids, self.student_targets(), *given)
 
     @property
     def added(self) -> BoolMatrix:
@@ -212,6 +217,14 @@ class PseudoLabels:
             return np.zeros_like(self.labels)
         ignored: BoolMatrix = self.weights == 0
         return ignored
+
+    @property
+    def corrected(self) -> BoolMatrix:
+        """The entries that a person answered."""
+        if self.answers is None:
+            return np.zeros_like(self.labels)
+        corrected: BoolMatrix = self.answers != 0
+        return corrected
 
     def student_targets(self) -> npt.NDArray[np.float32]:
         """Return the student's targets, (N_train, C); with weights (N_train, C, 2).
@@ -278,7 +291,7 @@ def write_pseudo_labels(path: Path, pseudo: PseudoLabels, classes: tuple[str, ..
     """Write pseudo_labels.parquet.
 
     The first six columns are always there and hold the plain labels; further columns depend on
-    the rule.
+    the rule and on corrections.
     """
     labels = to_lists(pseudo.labels)
     names = pa.array(classes, pa.string()).take(labels.values)
@@ -295,10 +308,13 @@ def write_pseudo_labels(path: Path, pseudo: PseudoLabels, classes: tuple[str, ..
         columns["targets"] = from_vectors(pseudo.targets)
     if pseudo.weights is not None:
         banded = pseudo.rule is not None and pseudo.rule.rule == "band"
-        if banded:
+        zero_or_one = pseudo.rule is not None and pseudo.rule.weights == "none"
+        if banded or zero_or_one:
             columns["ignored"] = to_lists(pseudo.ignored)
-        if not banded or (pseudo.rule is not None and pseudo.rule.weights != "none"):
+        if not zero_or_one:
             columns["weights"] = from_vectors(pseudo.weights)
+    if pseudo.answers is not None:
+        columns |= answers.to_columns(pseudo.answers)
     rule = {} if pseudo.rule is None else pseudo.rule.to_metadata()
     parquet.write(path, "pseudo_labels", columns, classes, rule | pseudo.about)
 
@@ -441,6 +457,7 @@ def read_pseudo_labels(path: Path, expected: tuple[str, ...] | None = None) -> P
     """
     columns = {"image_id": STRING, "observed": NUMBERS, "labels": NUMBERS, "scores": FLOATS}
     optional = {"ignored": NUMBERS, "targets": FLOATS, "weights": FLOATS}
+    optional |= dict.fromkeys(answers.COLUMNS, NUMBERS)
     table, classes = parquet.read(path, "pseudo_labels", columns, optional)
     parquet.check_same_classes(path, classes, expected)
     image_ids = parquet.image_ids(path, table)
@@ -475,6 +492,7 @@ def read_pseudo_labels(path: Path, expected: tuple[str, ...] | None = None) -> P
         rule=LabelRule.from_metadata(path, about),
         targets=targets,
         weights=_weights(path, table, classes),
+        answers=answers.from_columns(path, table, classes),
         about={key: value for key, value in about.items() if not is_key(key)},
     )
 

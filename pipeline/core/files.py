@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
-from pipeline.core.errors import InputError, one_line
+from pipeline.core.errors import InputError, one_line, some
 
 # Characters that begin a spreadsheet formula, also in full width, and white space that hides one.
 FORMULA = ("=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠")
@@ -79,6 +79,29 @@ def atomic_write_all(*paths: Path, needs: int = 0, advice: str = "") -> Iterator
         _being_written.difference_update(temporaries)
         for temporary in temporaries:
             _remove(temporary)
+
+
+def check_replaceable(folder: Path, names: set[str], older: str) -> None:
+    """Check that a folder does not exist or holds only these names, so that it can be replaced.
+
+    Args:
+        folder: the folder.
+        names: of the files that an older one may hold.
+        older: what it then is, for the message, as "page".
+
+    Raises:
+        InputError: it holds other files or is itself a file.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is a file; should be a folder, which is replaced")
+    others = sorted({path.name for path in folder.iterdir()} - names)
+    if others:
+        raise InputError(
+            f"{folder}: holds other files, which would be lost: {some(others, 3)}; should be a "
+            f"folder that does not exist, or an older {older}"
+        )
 
 
 def write_csv(path: Path, columns: dict[str, list[object]]) -> None:

@@ -1,4 +1,4 @@
-"""Paths that depend on the machine: the data root, the cache folder, weights files.
+"""Paths that depend on the machine: data root, cache folder, weights and corrections files.
 
 They come from the environment and not from params.yaml, since they differ between machines that
 should have equal results.
@@ -70,3 +70,16 @@ def weights_file(weights: str | None, key: str) -> Path | None:
     if weights is None or not weights.endswith(WEIGHTS_SUFFIXES):
         return None
     return root_of([weights], key) / weights
+
+
+def corrections_file(corrections: str | None, key: str) -> Path | None:
+    """Return the file that `pseudo_label.corrections` names; None if it names none.
+
+    Args:
+        corrections: a file, absolute or relative to the data root; or None.
+        key: its key in params.yaml, for messages.
+
+    Raises:
+        InputError: the data root is needed and is not set, or is no folder.
+    """
+    return None if corrections is None else root_of([corrections], key) / corrections

@@ -6,6 +6,7 @@ observed_negatives.
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from math import isnan
 from numbers import Integral
 from typing import Any
@@ -134,7 +135,10 @@ def _names(
 ) -> Names:
     if given and (value is None or value is pd.NA or (isinstance(value, float) and isnan(value))):
         return None
-    if isinstance(value, str) and "," not in value:
+    if isinstance(value, str) and value.startswith(('["', "[]")):
+        with suppress(ValueError, RecursionError):  # if it is no JSON, the error below says so
+            value = json.loads(value)
+    elif isinstance(value, str) and "," not in value:
         return value.split()
     if isinstance(value, list | np.ndarray):
         if all(isinstance(name, str) for name in value):

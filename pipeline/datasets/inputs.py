@@ -1,4 +1,4 @@
-"""Describe inputs from outside the project by their content: annotations, images, weights.
+"""Describe inputs from outside the project: annotations, images, weights, corrections.
 
 DVC watches files of the project only. Each run therefore describes the files outside it in small
 files inside it, on which the stages depend. If an outside file changes under the same name, its
@@ -63,16 +63,36 @@ def of_weights(weights: str | None, key: str) -> Description:
     path = places.weights_file(weights, key)
     if path is None:
         return {"weights": weights}
-    (sha256,) = hashes.of_files([path])
-    if sha256 is None:
-        raise InputError(f"{path}: no such file ({key})")
-    return {"weights": weights, "sha256": sha256}
+    return {"weights": weights, "sha256": _sha256(path, key)}
+
+
+def of_file(file: str | None, path: Path | None, key: str) -> Description:
+    """Describe a file that params.yaml names.
+
+    Args:
+        file: its name there; None if it names none.
+        path: its path.
+        key: its key in params.yaml, for messages.
+
+    Raises:
+        InputError: the file does not exist.
+    """
+    if path is None:
+        return {"file": file}
+    return {"file": file, "sha256": _sha256(path, key)}
 
 
 def write(path: Path, described: Description) -> None:
     """Write a description as readable JSON."""
     with files.atomic_write(path) as temporary:
         temporary.write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _sha256(path: Path, key: str) -> str:
+    (sha256,) = hashes.of_files([path])
+    if sha256 is None:
+        raise InputError(f"{path}: no such file ({key})")
+    return sha256
 
 
 def _read(params: PrepareParams, root: Path) -> tuple[dict[str, str | None], list[str]]:

@@ -8,6 +8,8 @@ Metrics, figures, reports, `inspect` and the page of labels all use these defini
   neither missed nor negative, whatever the truth. Recall is the share of the unobserved positives
   that are found, so an ignored positive counts as not found.
 - An entry with a label is never ignored, whatever its weight.
+- Entries that a person corrected are not judged either: present, absent or unknown, they do not
+  come from the rule.
 - The added labels, `PseudoLabels.added`, are all labels that are not observed positives, including
   labels on observed negatives. Precision is the share of true positives among the judged ones.
 """
@@ -37,6 +39,8 @@ class Kind(IntEnum):
     FALSE_NEGATIVE = 8  # missed
     TRUE_NEGATIVE = 9
     UNKNOWN_NEGATIVE = 10  # no label; truth unknown
+    CORRECTED_POSITIVE = 11  # a person said present
+    CORRECTED_NEGATIVE = 12  # a person said absent, or could not decide
 
 
 NEGATIVE = (Kind.FALSE_NEGATIVE, Kind.TRUE_NEGATIVE)
@@ -44,12 +48,16 @@ JUDGED = (Kind.TRUE_POSITIVE, Kind.FALSE_POSITIVE, *NEGATIVE)
 
 
 def _kind(
-    label: bool, seen: bool, ruled_out: bool, ignored: bool, known: bool, present: bool
-) -> Kind:
-    if seen:
-        return Kind.OBSERVED if label else Kind.DROPPED
-    if ruled_out:
-        return Kind.AGAINST if label else Kind.RULED_OUT
+    label: bool, seen: bool, ruled_out: bool, ignored: bool, known: bool, present: bool,
+    corrected: bool,
+) -> Kind:  # fmt: skip
+    for decided, positive, negative in (
+        (corrected, Kind.CORRECTED_POSITIVE, Kind.CORRECTED_NEGATIVE),
+        (seen, Kind.OBSERVED, Kind.DROPPED),
+        (ruled_out, Kind.AGAINST, Kind.RULED_OUT),
+    ):
+        if decided:
+            return positive if label else negative
     if ignored and not label:
         return Kind.IGNORED
     if not known:
@@ -60,8 +68,8 @@ def _kind(
 
 
 # The kind by the facts about an entry as bits, the lowest first: label, observed positive, observed
-# negative, ignored, truth known, present. The page of labels uses this table, too.
-BY_BITS = tuple(_kind(*bits[::-1]) for bits in product((False, True), repeat=6))
+# negative, ignored, truth known, present, corrected. The page of labels uses this table, too.
+BY_BITS = tuple(_kind(*bits[::-1]) for bits in product((False, True), repeat=7))
 
 
 def kinds_of(
@@ -70,6 +78,7 @@ def kinds_of(
     ignored: BoolMatrix | None = None,
     truth: BoolMatrix | None = None,
     known: npt.NDArray[np.bool_] | None = None,
+    corrected: BoolMatrix | None = None,
 ) -> Kinds:
     """Return the `Kind` of every entry, (N, C).
 
@@ -80,6 +89,7 @@ def kinds_of(
         truth: (N, C) complete labels; None: unknown.
         known: (N,) mask of the images whose complete labels are known; None: all, if `truth` is
             given.
+        corrected: (N, C) entries that a person answered; None: none.
     """
     bits = labels.astype(np.int8)
     bits |= (targets == 1).astype(np.int8) << 1
@@ -90,6 +100,8 @@ def kinds_of(
         has_truth = np.ones(len(truth), np.bool_) if known is None else known
         bits |= has_truth[:, None].astype(np.int8) << 4
         bits |= truth.astype(np.int8) << 5
+    if corrected is not None:
+        bits |= corrected.astype(np.int8) << 6
     return np.array(BY_BITS, np.int8)[bits]
 
 
@@ -100,12 +112,19 @@ def is_one_of(kinds: Kinds, *which: Kind) -> BoolMatrix:
     return found[kinds]
 
 
-def judged(targets: Targets, known: npt.NDArray[np.bool_] | None = None) -> BoolMatrix:
-    """Return a mask of the unobserved entries whose truth is known, (N, C).
+def judged(
+    targets: Targets,
+    known: npt.NDArray[np.bool_] | None = None,
+    corrected: BoolMatrix | None = None,
+) -> BoolMatrix:
+    """Return a mask of the entries, not observed or corrected, whose truth is known, (N, C).
 
     Args:
         targets: as in `kinds_of`.
         known: as in `kinds_of`; None: all.
+        corrected: as in `kinds_of`.
     """
     unobserved: BoolMatrix = targets == 0
+    if corrected is not None:
+        unobserved &= ~corrected
     return unobserved if known is None else unobserved & known[:, None]

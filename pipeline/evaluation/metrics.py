@@ -47,6 +47,7 @@ def pseudo_label_quality(
     targets: Targets,
     truth: BoolMatrix,
     known: npt.NDArray[np.bool_] | None = None,
+    corrected: BoolMatrix | None = None,
 ) -> dict[str, npt.NDArray[np.int64]]:
     """Count the true and false positives among the added labels, per class.
 
@@ -56,12 +57,13 @@ def pseudo_label_quality(
         targets: (N, C) observed labels; only unobserved entries (0) are judged.
         truth: (N, C) complete labels.
         known: (N,) mask of the images with known truth; only these are judged. None: all.
+        corrected: (N, C) entries that a person answered, which are not judged. None: none.
 
     Returns:
         (C,) counts: "right", true positives; "wrong", false positives; "hidden", all unobserved
         positives of the truth. Precision is right / (right + wrong), recall right / hidden.
     """
-    kinds = kinds_of(labels, targets, truth=truth, known=known)
+    kinds = kinds_of(labels, targets, truth=truth, known=known, corrected=corrected)
     right = is_one_of(kinds, Kind.TRUE_POSITIVE).sum(axis=0)
     return {
         "right": right,

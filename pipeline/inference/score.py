@@ -25,6 +25,7 @@ from pipeline.core.arrays import Inputs, Probs
 from pipeline.core.errors import InputError
 from pipeline.core.launch import World
 from pipeline.core.params import Params
+from pipeline.inference.outside import OutsideParams
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +39,11 @@ _FABRIC_PRECISION: dict[Precision, Literal["32-true", "bf16-mixed"]] = {
 
 
 class ScoreParams(Params):
-    """`score`: the batch size, and whether to average over each image and its mirror image."""
+    """`score`: the batch size, the average over mirror images, the scores of another model."""
 
     batch_size: int = Field(ge=1)
     flip: bool
+    outside: OutsideParams
 
 
 def choose_device(precision: Precision) -> Fabric:

@@ -7,6 +7,7 @@ import numpy as np
 
 from pipeline.core.arrays import BoolMatrix
 from pipeline.core.errors import InputError
+from pipeline.evaluation.kinds import Kind
 from pipeline.inspection.label_file import Counts, LabelFile, check_same_classes
 
 
@@ -78,8 +79,13 @@ def same_scores(diff: LabelDiff) -> bool:
 
 
 def per_class(diff: LabelDiff) -> dict[str, Counts]:
-    """Count each class's labels before, after, gained and lost; (C,) each."""
+    """Count each class's labels before, after, gained and lost, and its ignored entries.
+
+    (C,) each.
+    """
     counts = {
+        "ignored_before": diff.before.is_kind(Kind.IGNORED),
+        "ignored_after": diff.after.is_kind(Kind.IGNORED),
         "before": diff.before.pseudo.labels,
         "after": diff.after.pseudo.labels,
         "gained": diff.gained,

@@ -5,6 +5,7 @@ from rich.console import Group
 from rich.table import Table
 
 from pipeline.core.arrays import RowNumbers
+from pipeline.evaluation.kinds import Kind
 from pipeline.inspection import label_diff, label_file, label_words
 from pipeline.inspection.label_diff import LabelDiff
 from pipeline.inspection.label_text import scored_images
@@ -77,20 +78,25 @@ def one_class(diff: LabelDiff, column: int, max_examples: int) -> Parts:
 
 
 def one_image(diff: LabelDiff, row: int) -> Parts:
-    """Show which labels of one image were kept, gained and lost."""
+    """Show which labels of one image were kept, gained and lost, and which entries are ignored."""
     about = [("image", escaped(diff.before.pseudo.image_ids[row])), *heading(diff)]
     before, after = diff.before.pseudo, diff.after.pseudo
     rows: Rows = []
-    for column in np.flatnonzero(before.labels[row] | after.labels[row]):
+    was, now = (file.is_kind(Kind.IGNORED)[row] for file in (diff.before, diff.after))
+    for column in np.flatnonzero(before.labels[row] | after.labels[row] | was | now):
         place = row, column
         change = "gained" if diff.gained[place] else "lost" if diff.lost[place] else "kept"
-        file = diff.before if diff.lost[place] else diff.after
-        scores = [
-            f"{labels.probs[place]:.4f}" if labels.labels[place] else "-"
-            for labels in (before, after)
+        # The kind of the label, or of the ignored entry if there is no label.
+        in_first = diff.lost[place] or not (after.labels[place] or now[column])
+        file = diff.before if in_first else diff.after
+        if not (before.labels[place] or after.labels[place]):
+            change = "" if was[column] and now[column] else "now" if now[column] else "no longer"
+        cells = [
+            f"{labels.probs[place]:.4f}" if labels.labels[place] else "ignored" if out else "-"
+            for labels, out in ((before, was[column]), (after, now[column]))
         ]
         name = one_line(escaped(diff.before.classes[column]))
-        rows.append([name, *scores, change, entry(file, row, int(column))])
+        rows.append([name, *cells, change, entry(file, row, int(column))])
     if not rows:
         return [facts(about), "no label in either file"]
     return [facts(about), table(["class", "before", "after", "change", "kind"], rows)]
@@ -121,6 +127,8 @@ def _totals(diff: LabelDiff, counts: dict[str, int]) -> Facts:
             if rest := counts[name] - right - wrong:
                 text += f", {rest:,} observed or truth unknown"
         pairs.append((name, text))
+    if counts["ignored_before"] or counts["ignored_after"]:
+        pairs.append(("ignored", f"{counts['ignored_before']:,} -> {counts['ignored_after']:,}"))
     return pairs
 
 
@@ -140,6 +148,12 @@ def _class_table(diff: LabelDiff, every_class: bool) -> Group:
         ]
         for column in columns
     ]
+    if counts["ignored_before"].any() or counts["ignored_after"].any():
+        header.append("ignored")
+        for row, column in zip(rows, columns, strict=True):
+            row.append(
+                f"{counts['ignored_before'][column]:,} -> {counts['ignored_after'][column]:,}"
+            )
     return Group(table(header, rows), *([left_out] if left_out else []))
 
 

@@ -57,7 +57,9 @@ class LabelFile:
     def kinds(self) -> Kinds:
         """(N, C) the kind of each entry."""
         pseudo = self.pseudo
-        return kinds_of(pseudo.labels, self.targets, pseudo.ignored, self.truth, self.known)
+        return kinds_of(
+            pseudo.labels, self.targets, pseudo.ignored, self.truth, self.known, pseudo.corrected
+        )
 
     def is_kind(self, *kinds: Kind) -> BoolMatrix:
         """Return a mask of the entries of the given kinds, (N, C)."""
@@ -71,7 +73,7 @@ class LabelFile:
     @cached_property
     def judged(self) -> BoolMatrix:
         """(N, C) unobserved entries whose truth is known."""
-        return judged(self.targets, self.known)
+        return judged(self.targets, self.known, self.pseudo.corrected)
 
     def row(self, image_id: str) -> int:
         """Return the row of an image.
@@ -130,6 +132,7 @@ def summary(file: LabelFile) -> dict[str, int]:
         "against": int(file.is_kind(Kind.AGAINST).sum()),
         "added": int(file.added.sum()),
         "ignored": int(file.is_kind(Kind.IGNORED).sum()),
+        "corrected": int(file.pseudo.corrected.sum()),
         **{name: int(counts.sum()) for name, counts in _judged_counts(file).items()},
     }
 
@@ -150,6 +153,7 @@ def per_class(file: LabelFile) -> dict[str, Counts | Floats]:
         "mean": np.where(count > 0, scores / np.maximum(count, 1), np.nan),
         "lowest": np.where(count > 0, lowest, np.nan),
         "ignored": file.is_kind(Kind.IGNORED).sum(axis=0),
+        "corrected": file.pseudo.corrected.sum(axis=0),
         **_judged_counts(file),
     }
 
@@ -188,8 +192,8 @@ def histogram(file: LabelFile, column: int, step: float = 0.05) -> dict[str, Cou
     """Count the labels of a class by score, from the lowest filled bin to 1.
 
     Returns:
-        "low" and "high" edges of the bins; counts of "observed", "right" and "wrong" labels; and
-        "added", the count of the added labels that are not judged.
+        "low" and "high" edges of the bins; counts of "observed", "right", "wrong" and "corrected"
+        labels; and "added", the count of the added labels that are not judged.
     """
     edges = np.linspace(0, 1, round(1 / step) + 1)
     scores = file.pseudo.probs[:, column]
@@ -199,6 +203,7 @@ def histogram(file: LabelFile, column: int, step: float = 0.05) -> dict[str, Cou
         "right": file.is_kind(Kind.TRUE_POSITIVE)[:, column],
         "wrong": file.is_kind(Kind.FALSE_POSITIVE)[:, column],
         "added": file.is_kind(*unjudged)[:, column],
+        "corrected": file.is_kind(Kind.CORRECTED_POSITIVE)[:, column],
     }
     counts = {name: np.histogram(scores[group], edges)[0] for name, group in groups.items()}
     filled = np.flatnonzero(sum(counts.values()))

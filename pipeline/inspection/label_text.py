@@ -79,6 +79,8 @@ def overview(file: LabelFile, max_examples: int, every_class: bool) -> Parts:
         about.append(("dropped", f"{counts['dropped']:,} observed positives have no label"))
     if counts["ignored"]:
         about.append(("ignored", _ignored(counts)))
+    if counts["corrected"]:
+        about.append(("corrected", f"{counts['corrected']:,} entries, by a person"))
     if counts["against"]:
         about.append(("against", f"{counts['against']:,} added labels are observed negatives"))
     if file.known.any():
@@ -109,6 +111,8 @@ def one_class(file: LabelFile, column: int, max_examples: int) -> Parts:
     ]
     if counts["ignored"]:
         about.append(("ignored", _ignored(counts)))
+    if counts["corrected"]:
+        about.append(("corrected", f"{counts['corrected']:,} entries, by a person"))
     if file.known.any():
         about.append(("quality", quality(counts)))
     parts: Parts = [facts(about), _histogram(file, column)]
@@ -121,8 +125,9 @@ def one_class(file: LabelFile, column: int, max_examples: int) -> Parts:
 
 
 def one_image(file: LabelFile, row: int) -> Parts:
-    """Show one image: its labels with their scores, and its missed positives."""
+    """Show one image: its labels with their scores, its ignored entries and missed positives."""
     labels, observed = file.pseudo.labels[row], file.pseudo.observed[row]
+    ignored = file.is_kind(Kind.IGNORED)[row]
     truth = "unknown"
     if file.known[row]:
         truth = (
@@ -134,7 +139,14 @@ def one_image(file: LabelFile, row: int) -> Parts:
         *heading(file),
         ("shows", truth),
     ]
-    of_interest = np.flatnonzero(labels | observed | file.truth[row] | file.negatives[row])
+    of_interest = np.flatnonzero(
+        labels
+        | observed
+        | ignored
+        | file.truth[row]
+        | file.negatives[row]
+        | file.pseudo.corrected[row]
+    )
     # The highest scores first. An entry without a label has no score in the file.
     scores = np.where(labels, file.pseudo.probs[row], -1)[of_interest]
     rows: Rows = [
@@ -166,6 +178,9 @@ def _class_table(file: LabelFile, every_class: bool) -> Group:
     counts: dict[str, Any] = label_file.per_class(file)
     columns, left_out = classes_shown(counts["positives"], every_class)
     header = ["class", "observed", "added", "mean", "lowest"]
+    any_ignored = bool(counts["ignored"].any())
+    if any_ignored:
+        header.append("ignored")
     if file.known.any():
         header += ["right", "wrong", "missed", "prec.", "recall"]
     rows: Rows = []
@@ -174,6 +189,8 @@ def _class_table(file: LabelFile, every_class: bool) -> Group:
         cells = [f"{of_class['observed']:,}", f"{of_class['added']:,}"]
         scores = [of_class["mean"], of_class["lowest"]]
         cells += [f"{score:.3f}" if of_class["added"] else "-" for score in scores]
+        if any_ignored:
+            cells.append(f"{of_class['ignored']:,}")
         if file.known.any():
             cells += [f"{of_class[name]:,}" for name in ("right", "wrong", "missed")]
             cells += [precision(of_class), recall(of_class)]
@@ -182,30 +199,37 @@ def _class_table(file: LabelFile, every_class: bool) -> Group:
 
 
 def _images(file: LabelFile, rows: RowNumbers) -> Table:
-    """Return a table of images with their observed, added and missed labels."""
-    judged = bool(file.known.any())
-    missed = file.is_kind(Kind.FALSE_NEGATIVE)
+    """Return a table of images with their observed, added, missed and ignored labels."""
+    columns = {"observed": file.pseudo.observed, "added": file.added}
+    if file.known.any():
+        columns["missed"] = file.is_kind(Kind.FALSE_NEGATIVE)
+    ignored = file.is_kind(Kind.IGNORED)
+    if ignored.any():
+        columns["ignored"] = ignored
     cells: Rows = [
         [
             escaped(file.pseudo.image_ids[row]),
-            listed(file, row, file.pseudo.observed[row], scores=False),
-            listed(file, row, file.added[row], scores=True),
-            *([listed(file, row, missed[row], scores=False)] if judged else []),
+            *(
+                listed(file, row, entries[row], scores=name == "added")
+                for name, entries in columns.items()
+            ),
         ]
         for row in rows.tolist()
     ]
-    header = ["image", "observed", "added", *(["missed"] if judged else [])]
-    return table(header, cells, n_texts=len(header))
+    return table(["image", *columns], cells, n_texts=1 + len(columns))
 
 
 def _histogram(file: LabelFile, column: int) -> RenderableType:
     bins = label_file.histogram(file, column)
-    signs = {"observed": "o", "right": "+", "wrong": "x", "added": "?" if file.known.any() else "+"}
+    signs = {"observed": "o", "right": "+", "wrong": "x", "added": "?" if file.known.any() else "+",
+             "corrected": "c"}  # fmt: skip
     present = [name for name in signs if bins[name].any()]
     legend = ", ".join(f"{signs[name]} {name}" for name in present)
     if not present:
         return "no label of this class"
     totals = np.sum([bins[name] for name in signs], axis=0)
+    if totals.max() > BAR:
+        legend += f"; a sign is about {totals.max() / BAR:.2g} labels"
     width = len(f"{totals.max():,}")
     rows: Rows = []
     for place, (low, high) in enumerate(zip(bins["low"], bins["high"], strict=True)):

@@ -83,10 +83,12 @@ WORDS = {
     Kind.TRUE_POSITIVE: ("right", "right"),
     Kind.FALSE_POSITIVE: ("wrong", "wrong"),
     Kind.UNKNOWN_POSITIVE: ("added", ""),
-    Kind.IGNORED: ("ignored", ""),
+    Kind.IGNORED: ("ignored", "ignored"),
     Kind.FALSE_NEGATIVE: ("missed", "missed"),
     Kind.TRUE_NEGATIVE: ("", ""),
     Kind.UNKNOWN_NEGATIVE: ("", ""),
+    Kind.CORRECTED_POSITIVE: ("corrected", "observed"),
+    Kind.CORRECTED_NEGATIVE: ("corrected, no label", "observed"),
 }
 
 

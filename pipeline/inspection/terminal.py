@@ -22,6 +22,7 @@ _THEME = Theme(
         "right": "green",
         "wrong": "red",
         "missed": "yellow",
+        "ignored": "blue",
         "observed": "cyan",
     }
 )
@@ -100,13 +101,14 @@ def titled(title: str, part: RenderableType) -> Group:
 
 
 def stacked_bar(groups: list[tuple[str, int]], longest: int, cells: int) -> str:
-    """Return a bar of the groups' signs, as long as their counts.
+    """Return a bar of the groups' signs: one for each entry if the longest bar has room for that.
 
     Args:
         groups: sign and count of each group.
         longest: the count of the longest bar.
-        cells: the length of the longest bar.
+        cells: the length of the longest bar, at most.
     """
+    cells = min(cells, longest)
     bar, total = "", 0
     for sign, count in groups:
         total += count

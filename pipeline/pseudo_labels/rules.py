@@ -4,7 +4,7 @@ docs/rules.md has the formula and the use of each rule.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, ValidationInfo, field_validator
 
+from pipeline.artifacts.answers import Answer, Answers
 from pipeline.artifacts.rule import KEY, LabelRule
 from pipeline.artifacts.tables import Index, PseudoLabels, Scores
 from pipeline.core.arrays import BoolMatrix, Probs, Targets
@@ -32,7 +33,7 @@ Weights = Literal["none", "confidence"]
 
 
 class PseudoLabelParams(Params):
-    """`pseudo_label`: the calibration, the rule and the weights."""
+    """`pseudo_label`: the calibration, the rule, the weights and the corrections."""
 
     rule: Rule
     calibrate: Calibration
@@ -43,6 +44,7 @@ class PseudoLabelParams(Params):
     tau: float = Field(ge=0, lt=1)
     width: float = Field(gt=0, le=1)
     keep_observed: bool
+    corrections: str | None
 
     @field_validator("tau")
     @classmethod
@@ -51,6 +53,13 @@ class PseudoLabelParams(Params):
             if tau == 0 and info.data.get(key) == value:
                 raise ValueError(f"should be a number > 0 and < 1, since {key} is {value}")
         return tau
+
+    @field_validator("corrections")
+    @classmethod
+    def _is_a_table(cls, corrections: str | None) -> str | None:
+        if corrections is not None and not corrections.endswith((".csv", ".parquet")):
+            raise ValueError("should be a .csv or .parquet file, or null")
+        return corrections
 
     @field_validator("width")
     @classmethod
@@ -62,6 +71,13 @@ class PseudoLabelParams(Params):
                 f"make a negative"
             )
         return width
+
+    @property
+    def tau_above(self) -> float | None:
+        """The number that every valid tau of these settings exceeds; None: 0 is valid, too."""
+        if self.rule == "band":
+            return self.width
+        return 0.0 if self.rule == "soft" or self.weights == "confidence" else None
 
 
 def above_tau(probs: Probs, tau: float) -> BoolMatrix:
@@ -100,34 +116,47 @@ def keep_observed(labels: BoolMatrix, targets: Targets) -> BoolMatrix:
     return kept
 
 
-def needs_val_scores(params: PseudoLabelParams) -> bool:
+def needs_val_scores(params: PseudoLabelParams | LabelRule) -> bool:
     """Return whether `pseudo_labels` needs the scores of the val images."""
     return params.calibrate == "isotonic"
 
 
-def pseudo_labels(
-    params: PseudoLabelParams, index: Index, scores: Scores, val_scores: Scores | None = None
-) -> PseudoLabels:
-    """Label every training image by the teacher's scores.
-
-    Args:
-        params: the rule.
-        index: the index.
-        scores: the scores of the training images, in the order of the index.
-        val_scores: the scores of the val images; only if `needs_val_scores`.
-
-    Raises:
-        InputError: the rule makes no label at all; or the calibration lacks data, such as
-            complete val labels.
-    """
-    evidence = Evidence(
+def evidence_of(
+    params: PseudoLabelParams, index: Index, scores: Scores, val_scores: Scores | None
+) -> Evidence:
+    """Return the data that the calibration may use; the arguments are those of `pseudo_labels`."""
+    return Evidence(
         probs=scores.probs,
         targets=index.targets[index.rows("train")],
         val_labels=index.complete_val_labels,
         val_probs=None if val_scores is None else val_scores.probs,
         prior=params.prior,
     )
-    found = apply(params, evidence)
+
+
+def pseudo_labels(
+    params: PseudoLabelParams,
+    index: Index,
+    scores: Scores,
+    val_scores: Scores | None = None,
+    answers: Answers | None = None,
+) -> PseudoLabels:
+    """Label every training image by the teacher's scores, and by a person's corrections.
+
+    Args:
+        params: the rule.
+        index: the index.
+        scores: the scores of the training images, in the order of the index.
+        val_scores: the scores of the val images; only if `needs_val_scores`.
+        answers: (N, C) the corrections, which rank above the observed labels and the rule; the
+            calibration does not use them. None: no corrections.
+
+    Raises:
+        InputError: the rule makes no label at all; or the calibration lacks data, such as
+            complete val labels.
+    """
+    evidence = evidence_of(params, index, scores, val_scores)
+    found = corrected(apply(params, evidence), answers)
     return PseudoLabels(
         image_ids=scores.image_ids,
         observed=evidence.targets == 1,
@@ -136,6 +165,7 @@ def pseudo_labels(
         rule=_described(params, scores, found.calibrated),
         targets=found.targets,
         weights=found.weights,
+        answers=answers,
     )
 
 
@@ -156,20 +186,54 @@ class Applied:
     calibrated: Calibrated
 
 
+@dataclass(frozen=True)
+class Compared:
+    """What a rule compares with tau; it is the same at every tau.
+
+    Attributes:
+        scores: (N, C) the calibrated scores, with the annotator's choice taken into account.
+        eligible: (N, C) the entries that may become labels; None: all.
+        calibrated: the calibrated scores, before the annotator's choice is taken into account.
+    """
+
+    scores: Probs
+    eligible: BoolMatrix | None
+    calibrated: Calibrated
+
+
 def apply(params: PseudoLabelParams, evidence: Evidence) -> Applied:
     """Apply a rule to scores.
 
     Raises:
         InputError: as in `pseudo_labels`.
     """
-    targets = evidence.targets
+    return at_tau(params, compared(params, evidence), evidence.targets)
+
+
+def compared(params: PseudoLabelParams, evidence: Evidence) -> Compared:
+    """Return what the rule compares with tau. It does not depend on tau.
+
+    Raises:
+        InputError: the calibration lacks data.
+    """
     calibrated = CALIBRATIONS[params.calibrate](evidence)
     q = calibrated.scores
     if params.annotator == "uniform":
-        q = annotator.given_named(q, targets)
+        q = annotator.given_named(q, evidence.targets)
+    eligible = highest(q, params.top_k) if params.rule == "top_k" else None
+    return Compared(q, eligible, calibrated)
+
+
+def at_tau(params: PseudoLabelParams, scored: Compared, targets: Targets) -> Applied:
+    """Return the labels, targets and weights at the rule's tau.
+
+    Raises:
+        InputError: there is no label at all.
+    """
+    q = scored.scores
     labels = above_tau(q, params.tau)
-    if params.rule == "top_k":
-        labels &= highest(q, params.top_k)
+    if scored.eligible is not None:
+        labels &= scored.eligible
     soft = about_tau(q, params.tau) if params.rule == "soft" else None
     weights = _weights(params, q, labels)
     if params.keep_observed:
@@ -187,8 +251,27 @@ def apply(params: PseudoLabelParams, evidence: Evidence) -> Applied:
         labels=labels,
         targets=None if soft is None else soft.astype(np.float32),
         weights=None if weights is None else weights.astype(np.float32),
-        calibrated=calibrated,
+        calibrated=scored.calibrated,
     )
+
+
+def corrected(found: Applied, answers: Answers | None) -> Applied:
+    """Return the result of a rule with a person's answers, (N, C), in place of its own.
+
+    Present gives the target 1, absent 0, both with the weight 1. Unknown gives the weight 0.
+    """
+    if answers is None:
+        return found
+    answered, ignored = answers != Answer.NONE, answers == Answer.UNKNOWN
+    labels = np.where(answered, answers == Answer.PRESENT, found.labels)
+    targets, weights = found.targets, found.weights
+    if targets is not None:
+        targets = np.where(answered, labels, targets).astype(np.float32)
+    if weights is None and ignored.any():
+        weights = np.ones(labels.shape, np.float32)
+    if weights is not None:
+        weights = np.where(answered, ~ignored, weights).astype(np.float32)
+    return replace(found, labels=labels, targets=targets, weights=weights)
 
 
 def _weights(
@@ -233,17 +316,21 @@ def _described(params: PseudoLabelParams, scores: Scores, calibrated: Calibrated
     )
 
 
-def params_of(path: Path, rule: LabelRule | None) -> PseudoLabelParams:
+def params_of(
+    path: Path,
+    rule: LabelRule | None,
+    needed: str = "train_student.generations above 1 need the rule; run the stage pseudo_label",
+) -> PseudoLabelParams:
     """Return the settings of the rule that made a file; unused settings have arbitrary values.
 
     Args:
         path: the path of the pseudo-labels, for messages.
         rule: the rule in the file's metadata.
+        needed: the end of the message: what needs the rule.
 
     Raises:
         InputError: the file has no rule in its metadata, or an unknown one.
     """
-    needed = "train_student.generations above 1 need the rule; run the stage pseudo_label"
     if rule is None:
         raise InputError(f"{path}: has no metadata {KEY!r}: {needed}")
     values = {
@@ -256,6 +343,7 @@ def params_of(path: Path, rule: LabelRule | None) -> PseudoLabelParams:
         "tau": rule.tau,
         "width": rule.width if rule.rule == "band" else 1.0,
         "keep_observed": rule.keep_observed,
+        "corrections": None,  # the table of labels holds the answers
     }
     try:
         return check_section(str(path), KEY, {KEY: values}, PseudoLabelParams)
@@ -296,6 +384,8 @@ def summary(pseudo: PseudoLabels) -> dict[str, float]:
     }
     if pseudo.ignored.any():
         stats["ignored_per_image"] = float(pseudo.ignored.sum(axis=1).mean())
+    if pseudo.answers is not None:
+        stats["corrected"] = int(pseudo.corrected.sum())
     return stats
 
 
@@ -309,4 +399,6 @@ def summary_per_class(pseudo: PseudoLabels, classes: tuple[str, ...]) -> dict[st
     }
     if pseudo.ignored.any():
         columns["ignored"] = pseudo.ignored.sum(axis=0).tolist()
+    if pseudo.answers is not None:
+        columns["corrected"] = pseudo.corrected.sum(axis=0).tolist()
     return columns

@@ -71,6 +71,7 @@ def label(
     values = {
         "rule": rule, "tau": tau, "calibrate": calibrate, "prior": prior, "annotator": annotator,
         "top_k": top_k, "width": width, "weights": weights, "keep_observed": keep_observed,
+        "corrections": None,
     }  # fmt: skip
     params = check_section("label", "pseudo_label", {"pseudo_label": values}, PseudoLabelParams)
     _check_given(params, val_probs, val_labels)

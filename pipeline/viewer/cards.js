@@ -6,7 +6,7 @@ const NARROWEST = 176;
 const NARROWEST_ON_PHONE = 148;
 const LABELS_LINE = 27;
 const REST = 32; // pixels for the image_id and the margin of the labels
-const ORDER = [OBSERVED, DROPPED, RIGHT, WRONG, ADDED, AGAINST, MISSED];
+const ORDER = [OBSERVED, DROPPED, CORRECTED, RIGHT, WRONG, ADDED, AGAINST, MISSED, IGNORED, DENIED];
 
 const grid = document.getElementById("cards");
 const cards = new Map(); // number of the image -> its card
@@ -30,8 +30,28 @@ function shortId(i) {
   return letters.length <= 22 ? letters.join("") : `${letters.slice(0, 5).join("")}…${letters.slice(-16).join("")}`;
 }
 
-function thumbnail(i) {
-  return `thumbnails/${i}.${tiny[i] ? "png" : "jpg"}`;
+const TINY = 64; // pixels; the longer side of an image that is drawn with square pixels
+
+/** Show an image's thumbnail, or its own file. */
+function show(image, i) {
+  const { files } = data;
+  image.src = files ? new URL(files.names[i], files.folder) : `thumbnails/${i}.${png[i] ? "png" : "jpg"}`;
+}
+
+function makeImage() {
+  const image = make("img");
+  image.loading = "lazy";
+  image.decoding = "async";
+  image.alt = "";
+  markTiny(image);
+  return image;
+}
+
+/** Draw an image with square pixels if it is tiny. */
+function markTiny(image) {
+  image.addEventListener("load", () => {
+    image.classList.toggle("tiny", Math.max(image.naturalWidth, image.naturalHeight) <= TINY);
+  });
 }
 
 /** Return the labels of an image: first those that match the filters, then by state and score. */
@@ -58,11 +78,8 @@ function makeCard(i) {
   card.setAttribute("role", "option");
   card.tabIndex = -1;
   card.dataset.image = i;
-  const image = make("img", tiny[i] ? "tiny" : "");
-  image.loading = "lazy";
-  image.decoding = "async";
-  image.alt = "";
-  image.src = thumbnail(i);
+  const image = makeImage();
+  show(image, i);
   const id = makeName("div", "id", shortId(i));
   id.title = data.image_ids[i];
   card.append(image, id, make("div", "chips"));
@@ -74,8 +91,9 @@ function fill(card, i) {
   const labels = labelsOf(i);
   const chips = card.lastChild;
   chips.replaceChildren(...labels.map(makeChip));
+  card.classList.toggle("marked", isMarked(i));
   const texts = labels.slice(0, 12).map(({ c, state, score }) => `${state.words}: ${data.classes[c]} ${score.toFixed(2)}`);
-  card.setAttribute("aria-label", [data.image_ids[i], ...texts].join(", "));
+  card.setAttribute("aria-label", [data.image_ids[i], ...(isMarked(i) ? [`${marksOf[i]} marked`] : []), ...texts].join(", "));
 }
 
 /** Replace the labels that do not fit into a card by their number. */

@@ -20,16 +20,20 @@ function makeName(tag, className, text) {
   return element;
 }
 
+// Whether entries can be ignored: in the file, or by its rule at another tau.
+const mayIgnore = data.ignored !== "" || Boolean(data.slider && (data.slider.width !== null || data.slider.confidence));
+
 const COLUMNS = [
-  { id: "observed", words: "observed", write: number.format },
+  { id: "observed", words: "observed", sign: "●", write: number.format },
   { id: "added", words: "added", write: number.format },
   { id: "positives", words: "positives", write: number.format },
   { id: "right", words: "right", sign: "+", write: number.format, truth: true },
   { id: "wrong", words: "wrong", sign: "×", write: number.format, truth: true },
   { id: "missed", words: "missed", sign: "?", write: number.format, truth: true },
-  { id: "precision", words: "precision", write: share, truth: true },
+  { id: "ignored", words: "ignored", sign: "~", write: number.format, band: true },
+  { id: "precision", words: "precision", short: "prec.", write: share, truth: true },
   { id: "recall", words: "recall", write: share, truth: true },
-].filter((column) => nKnown > 0 || !column.truth);
+].filter((column) => (nKnown > 0 || !column.truth) && (mayIgnore || !column.band));
 
 const table = document.getElementById("table");
 const sorting = { by: "", falling: false }; // "": the order of the file
@@ -39,13 +43,17 @@ let choose = () => {}; // called with the chosen class, or -1 for all
 
 function makeTable(onChoose) {
   choose = onChoose;
+  table.classList.toggle("judged", nKnown > 0);
   const head = table.createTHead().insertRow();
-  for (const { id, words, sign } of [{ id: "class", words: "class" }, ...COLUMNS]) {
-    const heading = make("th");
+  for (const { id, words, sign, short } of [{ id: "class", words: "class" }, ...COLUMNS]) {
+    const heading = make("th", id);
     heading.scope = "col";
     heading.dataset.by = id;
-    const button = make("button", "", words);
-    if (sign) button.prepend(make("span", `sign ${id}`, `${sign} `));
+    const button = make("button");
+    if (sign) button.append(make("span", `sign ${id}`, `${sign} `));
+    button.append(make("span", short ? "long" : "word", words));
+    if (short) button.append(make("span", "short", short));
+    button.title = words;
     button.type = "button";
     button.addEventListener("click", () => sortBy(id));
     heading.append(button);
@@ -127,20 +135,21 @@ const HEIGHT = 40;
 
 /** Draw the scores of the unobserved entries, of the chosen class or of all. */
 function drawHistogram() {
-  const groups = { absent: new Array(BINS).fill(0), present: new Array(BINS).fill(0), unknown: new Array(BINS).fill(0) };
+  const groups = ["absent", "present", "unknown"].map((name) => ({ name, bins: new Int32Array(BINS) }));
+  const [absent, present, unknown] = groups.map(({ bins }) => bins);
   const [from, to] = wanted.class < 0 ? [0, C] : [wanted.class, wanted.class + 1];
   for (let i = 0; i < N; i++) {
     for (let k = i * C + from; k < i * C + to; k++) {
       const fact = facts[k];
       if (fact & (SEEN | RULED_OUT)) continue;
-      const group = fact & KNOWN ? (fact & PRESENT ? "present" : "absent") : "unknown";
-      groups[group][Math.min(BINS - 1, Math.floor(scores[k] * BINS))]++;
+      const bins = fact & KNOWN ? (fact & PRESENT ? present : absent) : unknown;
+      bins[Math.min(BINS - 1, Math.floor(scores[k] * BINS))]++;
     }
   }
-  const most = Math.max(1, ...Object.values(groups).flat());
+  const most = Math.max(1, ...groups.flatMap(({ bins }) => [...bins]));
   const svg = document.getElementById("histogram");
   svg.replaceChildren();
-  for (const [name, bins] of Object.entries(groups)) {
+  for (const { name, bins } of groups) {
     // The scale is logarithmic, so that counts of 1 and of 100,000 are both visible.
     let path = `M0 ${HEIGHT}`;
     bins.forEach((count, bin) => {

@@ -1,77 +1,91 @@
 """The data of the page as compact JSON."""
 
-import base64
 from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.artifacts.answers import Answer
+from pipeline.artifacts.rule import LabelRule
 from pipeline.artifacts.run import RunTables
-from pipeline.artifacts.tables import Index, PseudoLabels, Scores
+from pipeline.artifacts.tables import PseudoLabels, Scores
 from pipeline.core.arrays import RowNumbers
 from pipeline.core.errors import InputError
 from pipeline.evaluation.kinds import BY_BITS
 from pipeline.inspection.label_words import setting
-from pipeline.pseudo_labels.rules import above_tau, keep_observed
+from pipeline.pseudo_labels.order import Order, order_of
+from pipeline.pseudo_labels.rules import PseudoLabelParams, in_words
+from pipeline.viewer.encoding import bits, floats
+from pipeline.viewer.linked import Files
+from pipeline.viewer.slider import SliderData, slider
 
 
 class RuleData(TypedDict):
-    """The label rule in a pseudo-label file."""
+    """The label rule in a pseudo-label file: in words, and all settings, shortened for reading."""
 
-    name: str
+    words: str
     settings: dict[str, str]
 
 
 class PageData(TypedDict):
     """The data of the page: n images, C classes.
 
-    Arrays are base64, image by image: scores as little-endian float32, (n, C); the others as one
-    bit per entry, the lowest bit of a byte first, and empty if all bits are 0.
+    Arrays are texts from `encoding`, image by image: scores are `floats`, the others `bits`.
 
     Attributes:
         file: the name of the pseudo-label file.
-        rule: its label rule and settings, shortened for reading; None if the file names none.
-        tau: `LabelRule.single_tau`.
-        width: the width of a band rule: entries from tau - width to tau are ignored; None for
-            other rules.
-        keep_observed: whether observed labels stay at any score; True if the file names no rule.
-        agrees: whether `tau` and the scores give exactly the labels in the file.
+        rule: its label rule; None if the file names none.
+        tau: the tau of the rule; None if it has none.
+        slider: what the rule needs at another tau; None: tau is fixed, and a note says why.
         n_train: the number of training images, including those not on the page.
         classes: C names.
         image_ids: n names.
-        scores: the teacher's scores.
+        scores: (n, C) the scores that are compared with tau; the teacher's if tau is fixed.
+        teacher: (n, C) the teacher's scores; "" if they are `scores`.
+        calibration: the reason why `scores` are not the teacher's, in words; "" if they are.
         labels: (n, C) labels in the file.
         ignored: (n, C) entries that the student's loss leaves out.
         observed: (n, C) observed positives.
         observed_negatives: (n, C) observed negatives.
         truth: (n, C) complete labels, False where they are unknown.
         known: (n,) True for images whose complete labels are known.
-        tiny: (n,) True for thumbnails that are PNG files, drawn with square pixels.
-        shape: median of height / width of the thumbnails.
+        files: the addresses of the image files; None: there are thumbnails.
+        png: (n,) True for thumbnails that are PNG files.
+        shape: median of height / width of the images.
         kinds: the kind of an entry by its bits, from `kinds.BY_BITS`.
-        notes: sentences on unknown truth and on scores that differ.
+        digest: the digest of the pseudo-labels, under which a browser keeps its marks.
+        answers: every correction in the file, also of images that are not on the page: image_id,
+            class number, and present, absent or unknown.
+        gain: (n,) `Order.gain` of the image's entry to look at first; "" without an order.
+        look: n class numbers of these entries.
+        notes: sentences on a fixed tau, on unknown truth and on scores that differ.
     """
 
     file: str
     rule: RuleData | None
     tau: float | None
-    width: float | None
-    keep_observed: bool
-    agrees: bool
+    slider: SliderData | None
     n_train: int
     classes: list[str]
     image_ids: list[str]
     scores: str
+    teacher: str
+    calibration: str
     labels: str
     ignored: str
     observed: str
     observed_negatives: str
     truth: str
     known: str
-    tiny: str
+    files: Files | None
+    png: str
     shape: float
     kinds: list[str]
+    digest: str
+    answers: list[tuple[str, int, str]]
+    gain: str
+    look: list[int]
     notes: list[str]
 
 
@@ -105,53 +119,69 @@ def page_data(file: Path, tables: RunTables, shown: RowNumbers) -> PageData:
             f"other data; should be made again: run `dvc repro`"
         )
     labels, known = tables.known_truth()
-    rule = pseudo.rule
-    tau = None if rule is None else rule.single_tau
-    keeps_observed = rule is None or rule.keep_observed is not False
+    rule, moved, (order, problem) = pseudo.rule, slider(file, tables), _order(tables)
+    gain = np.zeros((0, 1)) if order is None else order.gain[shown]
+    same = np.array_equal(moved.scores, scores.probs)
     return {
         "file": file.name,
-        "rule": None
-        if rule is None
-        else {
-            "name": rule.rule,
-            "settings": {name: setting(text) for name, text in rule.settings().items()},
-        },
-        "tau": tau,
-        "width": None if rule is None or tau is None else rule.width,
-        "keep_observed": keeps_observed,
-        "agrees": tau is not None and _agrees(tau, keeps_observed, scores, pseudo, index),
+        "rule": None if rule is None else _rule(rule, moved.params),
+        "tau": None if rule is None else rule.tau,
+        "slider": moved.data(shown),
         "n_train": len(targets),
         "classes": list(index.classes),
         "image_ids": [pseudo.image_ids[row] for row in shown],
-        "scores": base64.b64encode(scores.probs[shown].astype("<f4").tobytes()).decode(),
+        "scores": floats(moved.scores[shown]),
+        "teacher": "" if same else floats(scores.probs[shown]),
+        "calibration": "" if same or rule is None else _calibration(rule),
         "labels": bits(pseudo.labels[shown]),
         "ignored": bits(pseudo.ignored[shown]),
         "observed": bits(targets[shown] == 1),
         "observed_negatives": bits(targets[shown] == -1),
         "truth": bits(labels[shown]),
         "known": bits(known[shown]),
-        "tiny": "",  # set with the thumbnails, as "shape"
+        "files": None,  # set with the images, as "png" and "shape"
+        "png": "",
         "shape": 1.0,
         "kinds": [kind.name.lower() for kind in BY_BITS],
-        "notes": _notes(known[shown], scores, pseudo),
+        "digest": pseudo.digest(),
+        "answers": _answers(pseudo),
+        "gain": "" if order is None else floats(gain.max(axis=1).astype(np.float32)),
+        "look": gain.argmax(axis=1).tolist(),
+        "notes": [*filter(None, (moved.fixed, problem)), *_notes(known[shown], scores, pseudo)],
     }
 
 
-def bits(array: npt.NDArray[np.bool_]) -> str:
-    """Return the entries of an array as bits in base64; "" if all are False."""
-    if not array.any():
-        return ""
-    return base64.b64encode(np.packbits(array, bitorder="little").tobytes()).decode()
+def _order(tables: RunTables) -> tuple[Order | None, str]:
+    """Return the order to look at labels, or None and a sentence on what it lacks."""
+    try:
+        return order_of(tables.index, tables.scores, tables.val_scores, tables.pseudo), ""
+    except InputError as error:
+        return None, f"The images have no order of what to look at first: {error}."
 
 
-def _agrees(
-    tau: float, keeps_observed: bool, scores: Scores, pseudo: PseudoLabels, index: Index
-) -> bool:
-    """Return whether tau and these scores give exactly the labels in the file."""
-    labels = above_tau(scores.probs, tau)
-    if keeps_observed:
-        labels = keep_observed(labels, index.targets[index.rows("train")])
-    return bool((labels == pseudo.labels).all())
+def _answers(pseudo: PseudoLabels) -> list[tuple[str, int, str]]:
+    if pseudo.answers is None:
+        return []
+    return [
+        (pseudo.image_ids[row], int(column), Answer(pseudo.answers[row, column]).name.lower())
+        for row, column in np.argwhere(pseudo.corrected)
+    ]
+
+
+def _rule(rule: LabelRule, params: PseudoLabelParams | None) -> RuleData:
+    words = rule.rule if params is None else in_words(params)
+    if rule.keep_observed is False:
+        words += ", observed labels not kept"
+    settings = {name: setting(text) for name, text in rule.settings().items()}
+    return {"words": words, "settings": {"rule": rule.rule, **settings}}
+
+
+def _calibration(rule: LabelRule) -> str:
+    """Return what the rule does to the teacher's scores before it compares them with tau."""
+    words = [] if rule.calibrate == "none" else [f"calibrated by {rule.calibrate}"]
+    if rule.annotator != "ignored":
+        words.append("given the named classes")
+    return ", ".join(words)
 
 
 def _notes(known: npt.NDArray[np.bool_], scores: Scores, pseudo: PseudoLabels) -> list[str]:

@@ -5,7 +5,7 @@ const byId = (id) => document.getElementById(id);
 const STEP = 0.05; // change of tau by the keys [ and ]
 let tau = null; // the threshold of the labels shown; null: the labels of the file are shown
 
-/** Return the threshold of the labels shown; null if the file's rule has no single tau. */
+/** Return the threshold of the labels shown; null if the file names none. */
 function currentTau() {
   return tau ?? data.tau;
 }
@@ -25,7 +25,7 @@ function redraw() {
   const parts = stale;
   stale = 0;
   if (parts & LABELS) {
-    judge(tau);
+    if (data.slider) judge(currentTau());
     writeTable();
     writeTau();
   }
@@ -36,41 +36,50 @@ function redraw() {
   writeKinds();
   showFound(find());
   writeFound();
+  writeMarks();
   writeImage();
 }
 
 // --- tau -------------------------------------------------------------------------------------
 
+/** Return whether `pseudo_label` takes this tau. */
+function isTau(value) {
+  const { above } = data.slider;
+  return value >= 0 && value < 1 && (above === null || value > above);
+}
+
 function setTau(value) {
-  tau = data.agrees && value === data.tau ? null : value;
+  tau = value === data.tau ? null : value;
   changed(LABELS);
 }
 
-function moveTau(by) {
-  const value = (currentTau() ?? 0.5) + by;
-  setTau(Math.min(1, Math.max(0, Math.round(value * 1000) / 1000)));
+/** Set the step of the slider that is nearest to a value; the number box takes every tau. */
+function setStep(value) {
+  if (data.slider === null) return;
+  const lowest = data.slider.above === null ? 0 : Math.floor(data.slider.above * 100 + 1) / 100;
+  setTau(Math.min(0.99, Math.max(lowest, Math.round(value * 1000) / 1000)));
 }
 
-function ruleWords() {
-  if (data.rule === null) return "rule not named in the file";
-  const words = Object.entries(data.rule.settings).map(([name, value]) => `${name} ${value}`);
-  return `rule ${data.rule.name}${words.length ? `: ${words.join(", ")}` : ""}`;
+function readNumber({ target }) {
+  if (target.value === "") return;
+  if (isTau(target.valueAsNumber)) setTau(target.valueAsNumber);
+  else {
+    const { above } = data.slider;
+    byId("mode").textContent = `tau should be ${above === null ? "0 or more" : `above ${above}`}, and below 1.`;
+  }
 }
 
 function modeWords() {
-  const shown = tau === null ? "" : String(tau);
-  if (data.tau !== null) {
-    if (tau === null) return `Labels in the file, tau ${data.tau}.`;
-    return `Labels at tau ${shown}; the file has tau ${data.tau}.`;
-  }
-  if (tau === null) return "Labels in the file; its rule has no single tau. The slider sets one tau for all classes.";
-  return `Labels at tau ${shown} for all classes, not by the rule of the file.`;
+  const ofFile = data.tau === null ? "" : `, tau ${data.tau}`;
+  if (data.slider === null) return `Labels in the file${ofFile}. tau is fixed: see above.`;
+  if (tau === null) return `Labels in the file${ofFile}.`;
+  return `Labels at tau ${tau}, by the rule of the file; the file has tau ${data.tau}.`;
 }
 
 function writeTau() {
   const value = currentTau();
   byId("tau").value = value ?? 0.5;
-  byId("tau").setAttribute("aria-valuetext", value === null ? "no single tau" : String(value));
+  byId("tau").setAttribute("aria-valuetext", String(value ?? "no tau"));
   if (document.activeElement !== byId("tau_number")) byId("tau_number").value = value ?? "";
   byId("mode").textContent = modeWords();
   byId("to_file").disabled = tau === null;
@@ -91,10 +100,9 @@ function writeTau() {
 
 /** Return the kinds that this file can have. */
 function kindsShown() {
-  const mayRuleOut = data.observed_negatives !== "" && (!data.keep_observed || !data.agrees);
+  const mayRuleOut = data.observed_negatives !== "" && !data.slider?.keep_observed;
   const judged = nKnown > 0;
-  const mayIgnore = data.ignored !== "" || data.width !== null;
-  const shown = { right: judged, wrong: judged, missed: judged, unknown: nKnown < N, against: mayRuleOut, ignored: mayIgnore };
+  const shown = { right: judged, wrong: judged, missed: judged, unknown: nKnown < N, against: mayRuleOut, ignored: mayIgnore, corrected: data.answers.length > 0 };
   return KINDS.filter((kind) => shown[kind.id] ?? true);
 }
 
@@ -132,7 +140,7 @@ function writeFound() {
   const all = `${number.format(found.length)} of ${number.format(N)} images match`;
   byId("found").textContent = all;
   byId("none").hidden = found.length > 0;
-  byId("clear").disabled = !wantsLabels() && !wanted.search && wanted.sort === "id";
+  byId("clear").disabled = !wantsLabels() && !wanted.search && wanted.marks === "all" && wanted.sort === "id";
 }
 
 function readScore(input, otherwise) {
@@ -140,8 +148,9 @@ function readScore(input, otherwise) {
 }
 
 function clearFilters() {
-  Object.assign(wanted, { class: -1, kind: KINDS[0], low: 0, high: 1, search: "", sort: "id" });
+  Object.assign(wanted, { class: -1, kind: KINDS[0], low: 0, high: 1, search: "", marks: "all", sort: "id" });
   for (const id of ["low", "high", "search"]) byId(id).value = "";
+  byId("marks").value = "all";
   byId("sort").value = "id";
   byId("kinds").querySelector("input").checked = true;
   chooseClass(-1);
@@ -151,8 +160,8 @@ function clearFilters() {
 
 const KEYS = {
   "/": () => byId("search").focus(),
-  "[": () => moveTau(-STEP),
-  "]": () => moveTau(STEP),
+  "[": () => setStep(currentTau() - STEP),
+  "]": () => setStep(currentTau() + STEP),
   0: () => resetTau(),
   g: () => focusCard(active),
   "?": () => !byId("help").open && byId("help").showModal(),
@@ -173,13 +182,32 @@ function onKey(event) {
 
 // --- start -----------------------------------------------------------------------------------------
 
+/** Write the help on this file's rule and scores. */
+function writeRule() {
+  byId("calibration").textContent = data.calibration
+    ? `The scores are the teacher’s, ${data.calibration}. Each image also has the teacher’s own.`
+    : "The scores are the teacher’s.";
+  byId("rule_name").hidden = data.rule === null;
+  byId("rule").replaceChildren(
+    ...Object.entries(data.rule?.settings ?? {}).map(([name, value]) => {
+      const pair = make("div");
+      pair.append(make("dt", "", name), make("dd", "", value));
+      return pair;
+    }),
+  );
+}
+
 function writeAbout() {
   const left = data.n_train - N;
   const some = `${number.format(N)} of ${number.format(data.n_train)} training images, evenly spaced; all counts are on these`;
   const images = left ? some : `${number.format(N)} training images`;
-  byId("about").textContent = `${data.file}: ${images}; ${number.format(C)} classes; ${ruleWords()}`;
-  byId("about").title = ruleWords();
+  const rule = data.rule ? `rule ${data.rule.words}` : "rule not named in the file";
+  byId("about").textContent = `${data.file}: ${images}; ${number.format(C)} classes; ${rule}`;
+  byId("about").title = byId("about").textContent;
+  writeRule();
+  if (!data.gain) byId("sort").querySelector("[value=gain]").remove();
   byId("notes").replaceChildren(...data.notes.map((note) => make("li", "", note)));
+  for (const id of ["tau", "tau_number"]) byId(id).disabled = data.slider === null;
   if (data.tau !== null) byId("taus").append(Object.assign(make("option"), { value: data.tau }));
   data.classes.forEach((name, c) => {
     const option = make("option", "", name);
@@ -189,10 +217,8 @@ function writeAbout() {
 }
 
 function listen() {
-  byId("tau").addEventListener("input", (event) => setTau(event.target.valueAsNumber));
-  byId("tau_number").addEventListener("input", ({ target }) => {
-    if (target.value !== "" && target.validity.valid) setTau(target.valueAsNumber);
-  });
+  byId("tau").addEventListener("input", (event) => setStep(event.target.valueAsNumber));
+  byId("tau_number").addEventListener("input", readNumber);
   byId("tau_number").addEventListener("blur", writeTau);
   byId("to_file").addEventListener("click", resetTau);
   byId("class").addEventListener("change", (event) => chooseClass(Number(event.target.value)));
@@ -213,6 +239,10 @@ function listen() {
     wanted.sort = target.value;
     changed(FILTER);
   });
+  byId("marks").addEventListener("change", ({ target }) => {
+    wanted.marks = target.value;
+    changed(FILTER);
+  });
   byId("clear").addEventListener("click", clearFilters);
   byId("show_help").addEventListener("click", () => byId("help").showModal());
   byId("skip").addEventListener("click", (event) => {
@@ -231,7 +261,8 @@ function start() {
   makeKinds();
   makeTable(chooseClass);
   startDialog();
-  judge(tau);
+  startMarks();
+  judgeFile();
   measure();
   startCards(openImage);
   listen();

@@ -6,14 +6,18 @@ import numpy as np
 
 from pipeline.artifacts.run import RunTables
 from pipeline.core import files
-from pipeline.core.errors import InputError, some
 from pipeline.reports import pages
-from pipeline.viewer import thumbnails
-from pipeline.viewer.data import PageData, bits, evenly_spaced, page_data
+from pipeline.viewer import linked, thumbnails
+from pipeline.viewer.data import PageData, evenly_spaced, page_data
+from pipeline.viewer.encoding import bits
 
 PAGE, THUMBNAILS = "index.html", "thumbnails"
+# The most images that get thumbnails without being asked for; 5,000 photographs take 60 MB.
+MOST_THUMBNAILS = 5000
 # Joined in this order to one script.
-SCRIPTS = [f"viewer/{name}.js" for name in ("labels", "classes", "cards", "dialog", "page")]
+SCRIPTS = [
+    f"viewer/{name}.js" for name in ("labels", "classes", "cards", "marks", "dialog", "page")
+]
 
 
 def write(
@@ -21,6 +25,7 @@ def write(
     file: Path,
     tables: RunTables,
     most: int,
+    with_thumbnails: bool | None = None,
 ) -> PageData:
     """Write the page and its thumbnails in one atomic write.
 
@@ -30,6 +35,9 @@ def write(
         tables: the tables of the run, with the pseudo-labels of the file.
         most: the number of images to show, at most. They are evenly spaced, so that the pages of
             two pseudo-label files show the same images.
+        with_thumbnails: whether the page has thumbnails beside it; if not, it loads each image
+            from its file as it comes into view. None: it has, unless there are more than
+            MOST_THUMBNAILS images with files.
 
     Returns:
         The data of the page.
@@ -38,35 +46,24 @@ def write(
         InputError: the folder holds other files, an image cannot be read, or the tables do not
             belong together.
     """
-    check_nothing_else_in(folder)
+    files.check_replaceable(folder, {PAGE, THUMBNAILS}, "page")
     shown = evenly_spaced(len(tables.pseudo.image_ids), most)
     data = page_data(file, tables, shown)
+    rows = tables.index.rows("train")[shown]
+    if with_thumbnails is None:
+        has_files = tables.index.paths[rows[0]] is not None
+        with_thumbnails = not has_files or len(rows) <= MOST_THUMBNAILS
     with files.atomic_write(folder.resolve()) as temporary:
         temporary.mkdir()
-        rows = tables.index.rows("train")[shown]
-        sizes = thumbnails.write(temporary / THUMBNAILS, tables.index, rows)
-        data["tiny"] = bits(sizes.max(axis=1) <= thumbnails.TINY)
+        if with_thumbnails:
+            sizes = thumbnails.write(temporary / THUMBNAILS, tables.index, rows)
+            data["png"] = bits(sizes.max(axis=1) <= thumbnails.TINY)
+        else:
+            data["files"] = linked.files(tables.index, rows)
+            sizes = linked.sizes(tables.index, rows)
         data["shape"] = round(float(np.median(sizes[:, 1] / sizes[:, 0])), 3)
         (temporary / PAGE).write_text(page(data), encoding="utf-8", newline="\n")
     return data
-
-
-def check_nothing_else_in(folder: Path) -> None:
-    """Check that a folder holds only an older page, so that it can be replaced.
-
-    Raises:
-        InputError: it holds other files or is itself a file.
-    """
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise InputError(f"{folder}: is a file; should be a folder, which is replaced")
-    others = sorted({path.name for path in folder.iterdir()} - {PAGE, THUMBNAILS})
-    if others:
-        raise InputError(
-            f"{folder}: holds other files, which would be lost: {some(others, 3)}; should be a "
-            f"folder that does not exist, or an older page"
-        )
 
 
 def page(data: PageData) -> str:

@@ -40,8 +40,11 @@ def write(
     negatives: float = 0.1,
     keep: bool = True,
     seed: int = 0,
+    width: float | None = None,
 ) -> None:
     """Write index.parquet, truth.parquet and a file of pseudo-labels per name and tau.
+
+    With a width, unobserved scores from tau - width to tau are ignored.
 
     Of each image one positive is observed. A random share `negatives` of the true negatives is
     observed, too.
@@ -60,9 +63,14 @@ def write(
         labels = probs > np.float32(tau)
         if keep:
             labels = (labels | observed) & ~ruled_out
+        rule, weights = LabelRule("tau", tau=tau), None
+        if width is not None:
+            rule = LabelRule("band", tau=tau, width=width)
+            ignored = ~labels & ~observed & ~ruled_out & (probs >= np.float32(tau - width))
+            weights = (~ignored).astype(np.float32)
         pseudo = PseudoLabels(
-            ids, observed, labels, np.where(labels, probs, np.float32(np.nan)),
-            LabelRule("tau", tau=tau),
+            ids, observed, labels, np.where(labels, probs, np.float32(np.nan)), rule,
+            weights=weights,
         )  # fmt: skip
         tables.write_pseudo_labels(folder / name, pseudo, classes)
     tables.write_truth(folder / "truth.parquet", Truth(ids, truth), classes)

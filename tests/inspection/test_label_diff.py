@@ -40,6 +40,8 @@ def test_gained_and_lost_labels_are_those_that_pandas_finds(tmp_path: Path) -> N
     assert lost & seen
     forward = label_diff.summary(compared(tmp_path, "low.parquet", "high.parquet"))
     assert forward == {
+        "ignored_before": 0,
+        "ignored_after": 0,
         "images": 60,
         "images_changed": len({name for name, _ in lost}),
         "before": len(low),

@@ -104,3 +104,19 @@ def test_an_image_shows_each_change_of_a_label(tmp_path: Path) -> None:
     diff.before.pseudo.labels[row] = diff.after.pseudo.labels[row] = False
     fresh = LabelDiff(diff.before, diff.after)
     assert label_diff_text.one_image(fresh, row)[-1] == "no label in either file"
+
+
+def test_ignored_entries_are_compared(tmp_path: Path) -> None:
+    label_files.write(tmp_path, TAUS, width=0.35)
+    diff = compared(tmp_path)
+    was, now = diff.before.pseudo.ignored, diff.after.pseudo.ignored
+    lines = lines_of(label_diff_text.overview(diff, 0, False), 100)
+    assert f"ignored  {was.sum()} -> {now.sum()}" in lines
+    (cat,) = [line for line in lines if line.startswith("cat ")]
+    assert cat.endswith(f" {was[:, 0].sum()} -> {now[:, 0].sum()}")
+    groups = {"no longer": was & ~now, "lost": diff.lost & now}
+    for change, entries in groups.items():
+        row = int(entries.any(axis=1).nonzero()[0][0])
+        text = lines_of(label_diff_text.one_image(diff, row))
+        found = [line for line in text if change in line and "ignored" in line]
+        assert len(found) == entries[row].sum() > 0

@@ -3,9 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.cells import cell_len
 
+from pipeline.artifacts import tables
+from pipeline.artifacts.answers import Answer
 from pipeline.artifacts.rule import LabelRule
 from pipeline.inspection import label_file, label_text, label_truth, label_words
 from pipeline.inspection.label_file import LabelFile
@@ -138,6 +141,54 @@ def test_a_histogram_shows_its_counts_and_a_class_without_labels_has_none(tmp_pa
     bars = [line.split() for line in lines if line[:2] in ("0.", "1.") and line[4] == "-"]
     assert sum(int(bar[1]) for bar in bars) == file.pseudo.labels[:, 0].sum()
     assert set("".join(bar[2] for bar in bars if len(bar) > 2)) == set("o+x")
+    for _, count, *bar in bars:
+        assert len("".join(bar)) == int(count), "a sign for each of a few labels"
+    assert "a sign is" not in "\n".join(lines)
+    label_files.write(tmp_path, {"a.parquet": 0.5}, n=3000)
+    assert ", x wrong; a sign is about " in "\n".join(
+        lines_of(label_text.one_class(read(tmp_path), 0, 0))
+    )
+    label_files.write(tmp_path, {"a.parquet": 0.5})
     file = read(tmp_path)
     file.pseudo.labels[:, 0] = False
     assert "no label of this class" in label_text.one_class(file, 0, 10)
+
+
+def test_entries_in_a_band_have_a_column_a_count_and_a_line(tmp_path: Path) -> None:
+    label_files.write(tmp_path, {"a.parquet": 0.7}, width=0.2)
+    file = read(tmp_path)
+    ignored = file.pseudo.ignored
+    lines = lines_of(label_text.overview(file, 60, False), 120)
+    assert f"ignored    {ignored.sum()} entries, left out of the student's loss" in lines
+    heads = [line.split() for line in lines if line.startswith("class ")]
+    assert heads[0][5] == "ignored"
+    (cat,) = [line.split() for line in lines if line.startswith("cat ")]
+    assert int(cat[5]) == ignored[:, 0].sum()
+    (images,) = [line.split() for line in lines if line.startswith("image ")]
+    assert images == ["image", "observed", "added", "missed", "ignored"]
+    row = int(ignored.any(axis=1).nonzero()[0][0])
+    kinds = [line.split() for line in lines_of(label_text.one_image(file, row))]
+    assert sum(line[:2] == ["-", "ignored"] for line in kinds) == ignored[row].sum()
+    label_files.write(tmp_path, {"a.parquet": 0.7})
+    assert "ignored" not in "\n".join(lines_of(label_text.overview(read(tmp_path), 60, False)))
+
+
+def test_corrected_entries_are_counted_and_named(tmp_path: Path) -> None:
+    label_files.write(tmp_path, {"a.parquet": 0.4})
+    before = read(tmp_path)
+    lines = lines_of(label_text.overview(before, 10, False))
+    assert not [line for line in lines if line.startswith("corrected")]
+    answers = np.zeros(before.pseudo.labels.shape, np.int8)
+    answers[0, :2] = Answer.PRESENT, Answer.ABSENT
+    labels = before.pseudo.labels.copy()
+    labels[0, :2] = True, False
+    probs = np.where(labels, np.nan_to_num(before.pseudo.probs, nan=0.2), np.float32(np.nan))
+    pseudo = replace(before.pseudo, labels=labels, probs=probs, answers=answers)
+    tables.write_pseudo_labels(tmp_path / "a.parquet", pseudo, before.classes)
+    file = read(tmp_path)
+    assert label_file.summary(file)["corrected"] == 2
+    assert "corrected  2 entries, by a person" in lines_of(label_text.overview(file, 10, False))
+    assert "corrected  1 entries, by a person" in lines_of(label_text.one_class(file, 0, 10))
+    rows = [" ".join(line.split()[1:]) for line in lines_of(label_text.one_image(file, 0))]
+    assert "corrected cat" in rows
+    assert "corrected, no label dog" in rows

@@ -121,10 +121,11 @@ def test_facts_are_wrapped_in_their_column() -> None:
 @example([1, 1, 1], 78)  # less than half a cell each
 def test_a_bar_is_as_long_as_its_share_and_shows_every_group(counts: list[int], more: int) -> None:
     signs = "abcd"[: len(counts)]
-    bar = terminal.stacked_bar(
-        list(zip(signs, counts, strict=True)), max(sum(counts) + more, 1), 40
-    )
+    longest = max(sum(counts) + more, 1)
+    bar = terminal.stacked_bar(list(zip(signs, counts, strict=True)), longest, 40)
     assert bar == "".join(sorted(bar))
     assert set(bar) == {sign for sign, count in zip(signs, counts, strict=True) if count}
-    expected = round(sum(counts) * 40 / max(sum(counts) + more, 1))
-    assert expected <= len(bar) <= expected + len(counts)
+    expected = round(sum(counts) * min(40, longest) / longest)
+    assert expected <= len(bar) <= min(expected + len(counts), sum(counts))
+    if longest <= 40:
+        assert [bar.count(sign) for sign in signs] == counts

@@ -38,7 +38,7 @@ PROBS = np.array([[0.1, 0.6, 0.2], [0.3, 0.4, 0.9], [0.7, 0.8, 0.5]], dtype=np.f
 PLAIN: dict[str, Any] = {
     "rule": "tau", "calibrate": "none", "prior": "val",
     "annotator": "ignored", "top_k": 3, "width": 0.3,
-    "weights": "none", "keep_observed": True,
+    "weights": "none", "keep_observed": True, "corrections": None,
 }  # fmt: skip
 PATH = Path("data/pseudo_labels.parquet")
 RULES = ("tau", "top_k", "band", "soft")

@@ -12,16 +12,39 @@ import numpy as np
 import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from pydantic import ValidationError
 
 from pipeline.artifacts import tables
+from pipeline.artifacts.tables import Index, PseudoLabels
+from pipeline.evaluation.kinds import Kind, kinds_of
+from pipeline.pseudo_labels import corrections
+from pipeline.pseudo_labels.order import order_of
 from pipeline.pseudo_labels.rules import pseudo_labels
-from tests.builders.label_page import HOSTILE, N_TRAIN, change_rule, make_data, rule_of, run
+from tests.builders.label_page import (
+    COMBINATIONS,
+    HOSTILE,
+    N_TRAIN,
+    change_rule,
+    make_data,
+    rule_of,
+    run,
+    taus_to_try,
+    with_files,
+)
 from tests.checks.contrast import LEAST_CONTRAST
 
 pytestmark = pytest.mark.slow
 
 CLASSES = ("cat", "dog", "cow")
 COUNTS = ["observed", "added", "positives", "right", "wrong", "missed"]
+# The name on the page of each kind of entry.
+STATE_OF = {
+    Kind.OBSERVED: "observed", Kind.DROPPED: "dropped", Kind.AGAINST: "against",
+    Kind.RULED_OUT: "negative", Kind.TRUE_POSITIVE: "right", Kind.FALSE_POSITIVE: "wrong",
+    Kind.UNKNOWN_POSITIVE: "added", Kind.IGNORED: "ignored", Kind.FALSE_NEGATIVE: "missed",
+    Kind.TRUE_NEGATIVE: "none", Kind.UNKNOWN_NEGATIVE: "none",
+    Kind.CORRECTED_POSITIVE: "corrected", Kind.CORRECTED_NEGATIVE: "denied",
+}  # fmt: skip
 Numbers = dict[str, dict[str, float | None]]
 
 
@@ -87,6 +110,8 @@ def judged(data: Path, file: Path) -> dict[str, set[tuple[str, int]]]:
     } - observed - entries(index, "observed_negatives")  # fmt: skip
     labels, true = entries(pseudo, "labels"), entries(truth, "labels")
     ignored = entries(pseudo, "ignored") if "ignored" in pseudo else set()
+    for name, weights in zip(pseudo["image_id"], pseudo.get("weights", ()), strict=False):
+        ignored |= {(name, c) for c in np.flatnonzero(weights == 0).tolist()}
     return {
         "observed": observed,
         "added": labels - observed,
@@ -94,6 +119,7 @@ def judged(data: Path, file: Path) -> dict[str, set[tuple[str, int]]]:
         "right": labels & unobserved & true,
         "wrong": {entry for entry in labels & unobserved if entry[0] in known} - true,
         "missed": (true & unobserved) - labels - ignored,
+        "ignored": (ignored & unobserved) - labels,
         "hidden": true & unobserved,
     }
 
@@ -105,7 +131,7 @@ def numbers(kinds: dict[str, set[tuple[str, int]]]) -> Numbers:
     for row, name in enumerate(("all classes", *CLASSES), start=-1):
         counts = {
             kind: len(kinds[kind]) if row < 0 else of_class[kind][row]
-            for kind in [*COUNTS, "hidden"]
+            for kind in [*COUNTS, "ignored", "hidden"]
         }
         right, hidden = counts["right"], counts.pop("hidden")
         added = right + counts["wrong"]
@@ -120,7 +146,8 @@ def at_tau(data: Path, tau: float, keep_observed: bool = True, **rule: Any) -> P
         tables.read_index(data / "index.parquet"),
         tables.read_scores(data / "scores.parquet"),
     )
-    made = pseudo_labels(rule_of(tau, keep_observed, **rule), index, scores)
+    val_scores = tables.read_scores(data / "val_scores.parquet")
+    made = pseudo_labels(rule_of(tau, keep_observed, **rule), index, scores, val_scores)
     path = data.parent / f"tau-{tau}.parquet"
     tables.write_pseudo_labels(path, made, index.classes)
     return path
@@ -131,9 +158,9 @@ def at_tau(data: Path, tau: float, keep_observed: bool = True, **rule: Any) -> P
 
 def table_of(page: Page) -> Numbers:
     rows = page.locator("#table").evaluate(
-        "t => [...t.rows].map(r => [...r.cells].map(c => c.textContent))"
+        "t => [...t.rows].map(r => [...r.cells].map(c => c.dataset.by ?? c.textContent))"
     )
-    heads = [head.split()[-1] for head in rows[0][1:]]
+    heads = rows[0][1:]
     return {
         name: {
             head: None if text == "–" else float(text.replace(",", ""))
@@ -146,7 +173,10 @@ def table_of(page: Page) -> Numbers:
 def assert_same(shown: Numbers, expected: Numbers) -> None:
     assert list(shown) == list(expected)
     for name, of_class in expected.items():
-        assert shown[name] == pytest.approx(of_class, abs=5.01e-4), name
+        wanted = {column: of_class[column] for column in shown[name]}
+        assert shown[name] == pytest.approx(wanted, abs=5.01e-4), name
+        assert list(wanted) == [column for column in of_class if column in wanted]
+        assert of_class["ignored"] == 0 or "ignored" in wanted
 
 
 def ids_shown(page: Page) -> list[str]:
@@ -230,25 +260,81 @@ def test_the_entries_in_a_band_are_neither_missed_nor_found(
     assert page.locator(".chip.match:not(.ignored)").count() == 0
 
 
-def test_a_rule_without_a_single_tau_is_shown_first_and_one_tau_on_demand(
-    here: Path, opened: Opened
+@pytest.mark.parametrize(
+    "rule", COMBINATIONS, ids=lambda rule: f"{rule['rule']}-{rule['calibrate']}"
+)
+def test_at_every_tau_the_page_has_the_labels_that_pseudo_label_writes(
+    here: Path, opened: Opened, rule: dict[str, Any]
 ) -> None:
+    data = make_data(here, negatives=True, n_val=30, **rule)
+    run()
+    page = opened.open(INDEX)
+    index = tables.read_index(data / "index.parquet")
+    in_file = tables.read_pseudo_labels(data / "pseudo_labels.parquet")
+    assert np.array_equal(kinds_on(page), kinds_in(in_file, index))
+    scores = np.array(page.evaluate("[...scores]"), np.float32)
+    for tau in taus_to_try(scores, rule_of(0.4, **rule)):
+        set_tau(page, tau)
+        path = at_tau(data, tau, **rule)
+        assert np.array_equal(kinds_on(page), kinds_in(tables.read_pseudo_labels(path), index)), tau
+        assert_same(table_of(page), numbers(judged(data, path)))
+        assert f"Labels at tau {tau}" in page.locator("#mode").inner_text()
+    page.get_by_role("button", name="Back to the file’s labels").click()
+    n_found(page)
+    assert page.locator("#tau_number").input_value() == "0.4"
+    assert np.array_equal(kinds_on(page), kinds_in(in_file, index))
+
+
+def kinds_on(page: Page) -> np.ndarray:
+    """Return the state of every entry on the page, as a name of labels.js."""
+    names = page.evaluate("[...states].map(state => STATES[state].id)")
+    return np.array(names).reshape(N_TRAIN, -1)
+
+
+def kinds_in(pseudo: PseudoLabels, index: Index) -> np.ndarray:
+    """Return the same from a file of labels."""
+    truth = tables.read_truth(INDEX.parents[2] / "data/truth.parquet").labels
+    targets = index.targets[index.rows("train")]
+    kinds = kinds_of(pseudo.labels, targets, pseudo.ignored, truth)
+    return np.array([STATE_OF[Kind(kind)] for kind in kinds.ravel()]).reshape(kinds.shape)
+
+
+def test_a_tau_that_pseudo_label_would_refuse_is_refused(here: Path, opened: Opened) -> None:
+    data = make_data(here, rule="band", width=0.25)
+    run()
+    page = opened.open(INDEX)
+    for refused in ("0.25", "1", "-1"):
+        page.locator("#tau_number").fill(refused)
+        assert page.locator("#mode").inner_text() == "tau should be above 0.25, and below 1."
+        with pytest.raises(ValidationError):
+            rule_of(float(refused), rule="band", width=0.25)
+    page.locator("#tau_number").press("Tab")
+    assert page.locator("#tau_number").input_value() == "0.4"
+    for key, end in (("Home", 0.26), ("End", 0.99)):
+        page.locator("#tau").focus()
+        page.keyboard.press(key)
+        n_found(page)
+        assert float(page.locator("#tau_number").input_value()) == end
+        expected = numbers(judged(data, at_tau(data, end, rule="band", width=0.25)))
+        assert_same(table_of(page), expected)
+
+
+def test_the_slider_is_off_where_the_rule_cannot_be_applied(here: Path, opened: Opened) -> None:
     data = make_data(here)
     shutil.copy(at_tau(data, 0.6), data / "pseudo_labels.parquet")
     change_rule(data / "pseudo_labels.parquet", {b"spml.rule": b"quota"})
     run()
     page = opened.open(INDEX)
     assert_same(table_of(page), numbers(judged(data, data / "pseudo_labels.parquet")))
-    assert "its rule has no single tau" in page.locator("#mode").inner_text()
-    assert page.locator("#tau_number").input_value() == ""
+    expect(page.locator("#notes")).to_contain_text("tau cannot be moved")
+    expect(page.locator("#notes")).to_contain_text("'quota'")
+    assert page.locator("#tau_number").input_value() == "0.6"
+    expect(page.locator("#tau_number")).to_be_disabled()
+    expect(page.locator("#tau")).to_be_disabled()
     page.keyboard.press("[")
     n_found(page)
-    assert page.locator("#tau_number").input_value() == "0.45"
-    assert "not by the rule of the file" in page.locator("#mode").inner_text()
-    assert_same(table_of(page), numbers(judged(data, at_tau(data, 0.45))))
-    page.keyboard.press("0")
-    n_found(page)
     assert_same(table_of(page), numbers(judged(data, data / "pseudo_labels.parquet")))
+    assert "tau is fixed" in page.locator("#mode").inner_text()
 
 
 def test_without_truth_the_page_shows_no_right_or_wrong(here: Path, opened: Opened) -> None:
@@ -488,6 +574,58 @@ def test_cards_are_made_as_one_scrolls(here: Path, opened: Opened) -> None:
     )
 
 
+def test_without_thumbnails_the_images_come_from_their_files(
+    here: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = make_data(here)
+    with_files(data, here / "photos", "a #1%?.png", size=(90, 60))
+    monkeypatch.setenv("SPML_DATA_ROOT", "photos")
+    run("--no-thumbnails")
+    page = opened.open(INDEX)
+    images = page.locator(".card img").all()
+    assert images
+    for image in images:
+        expect(image).to_have_js_property("naturalWidth", 90)
+    assert len(opened.requests) <= 1 + len(images), "only those in view are loaded"
+
+
+def test_calibrated_scores_stand_beside_the_teacher_s(here: Path, opened: Opened) -> None:
+    data = make_data(here, n_val=30, rule="band", calibrate="prior")
+    run()
+    page = opened.open(INDEX)
+    page.keyboard.press("g")
+    page.keyboard.press("Enter")
+    rows = page.locator("#image tbody tr").evaluate_all(
+        "rows => rows.map(r => [1, 3, 4].map(c => r.cells[c].textContent))"
+    )
+    probs = tables.read_scores(data / "scores.parquet").probs[0]
+    teacher = {name: float(score) for name, _, score in rows}
+    assert teacher == pytest.approx(dict(zip(CLASSES, probs.tolist(), strict=True)), abs=5.01e-5)
+    calibrated = [float(score) for _, score, _ in rows]
+    assert calibrated == sorted(calibrated, reverse=True)
+    assert page.locator("#image tbody tr").first.locator(".mark").count() == 2  # tau, tau - width
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    expect(page.locator("#calibration")).to_contain_text("calibrated by prior")
+    expect(page.locator("#rule")).to_contain_text("width")
+
+
+@pytest.mark.parametrize("width", [390, 768, 1440])
+def test_the_class_table_and_the_dialog_fit_the_window(
+    here: Path, browser: Browser, width: int
+) -> None:
+    make_data(here, n_val=30, rule="band", calibrate="prior")
+    run()
+    page = Opened(browser, viewport={"width": width, "height": 800}).open(INDEX)
+    page.locator("#classes").evaluate("details => { details.open = true; }")
+    page.keyboard.press("g")
+    page.keyboard.press("Enter")
+    for name in (".scroll", "#image .all"):
+        hidden = page.locator(name).evaluate("e => e.scrollWidth - e.clientWidth")
+        assert hidden <= 0, name
+    page.close()
+
+
 def test_the_card_with_the_focus_stays_and_cards_are_read_in_order(
     here: Path, opened: Opened
 ) -> None:
@@ -514,3 +652,92 @@ def test_the_page_names_the_number_of_images_that_it_shows(here: Path, opened: O
     assert n_found(page) == 5
     block = json.loads(page.locator("#data").text_content() or "")
     assert len(block["image_ids"]) == 5
+
+
+# --- marks -------------------------------------------------------------------------------
+
+
+def saved(page: Page, path: Path) -> pd.DataFrame:
+    with page.expect_download() as download:
+        page.click("#save_marks")
+    assert download.value.suggested_filename == "corrections.csv"
+    shutil.copy(download.value.path(), path)
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def test_marks_are_kept_saved_and_change_the_labels_as_marked(here: Path, opened: Opened) -> None:
+    data = make_data(here, classes=("cat", "sea lion", 'a, "b"'), image_ids=("a,1", "p 2"))
+    run()
+    page = opened.open(INDEX)
+    page.locator("#cards .card").nth(1).click()
+    names = page.locator("#image tbody .name").all_text_contents()
+    image_id = page.locator("#image_name").text_content()
+    page.keyboard.press("Escape")
+    page.locator("#cards .card").nth(1).click()
+    for key, name in zip("ynu", names, strict=True):
+        page.locator("#image tbody tr", has_text=name).focus()
+        page.keyboard.press(key)
+        expect(page.locator("#image tbody tr", has_text=name)).to_be_focused()
+    expect(page.locator("#image [aria-pressed=true]")).to_have_count(3)
+    # By touch, and taken back by a second touch.
+    page.locator("#image button.after").click()
+    button = page.locator("#image tbody tr").first.get_by_role("button").first
+    button.click()
+    expect(page.locator("#marked")).to_have_text("4 marked")
+    page.locator("#image tbody tr").first.get_by_role("button").first.click()
+    page.keyboard.press("Escape")
+    expect(page.locator("#marked")).to_have_text("3 marked")
+
+    page.reload()
+    expect(page.locator("#marked")).to_have_text("3 marked")
+    page.select_option("#marks", "marked")
+    expect(page.locator("#found")).to_have_text(f"1 of {N_TRAIN} images match")
+    page.select_option("#marks", "unmarked")
+    expect(page.locator("#found")).to_have_text(f"{N_TRAIN - 1} of {N_TRAIN} images match")
+
+    marks = saved(page, here / "marks.csv")
+    assert marks["image_id"].tolist() == [image_id] * 3
+    found = dict(zip(marks["class"], marks["label"], strict=True))
+    assert found == dict(zip(names, ("present", "absent", "unknown"), strict=True))
+
+    index = tables.read_index(data / "index.parquet")
+    answers = corrections.read(here / "marks.csv", index)
+    scores = tables.read_scores(data / "scores.parquet")
+    made = pseudo_labels(rule_of(0.4), index, scores, answers=answers)
+    row = made.image_ids.index(str(image_id))
+    column = {name: index.classes.index(name) for name in names}
+    assert made.labels[row, column[names[0]]]
+    assert not made.labels[row, column[names[1]]]
+    assert made.ignored[row, column[names[2]]]
+    tables.write_pseudo_labels(data / "pseudo_labels.parquet", made, index.classes)
+
+    # The page of the corrected labels starts without marks and shows the corrections at every tau.
+    run()
+    page = opened.open(INDEX)
+    expect(page.locator("#marked")).to_have_text("0 marked, 3 corrected in the file")
+    for tau in ("0.1", "0.9"):
+        page.fill("#tau_number", tau)
+        expect(page.locator("#kinds label.corrected .count")).to_have_text("3")
+        page.locator("#cards .card").nth(made.image_ids.index(str(image_id))).click()
+        chips = page.locator("#image tbody tr.corrected .name").all_text_contents()
+        assert chips == [names[0]]
+        page.keyboard.press("Escape")
+    assert len(saved(page, here / "again.csv")) == 3, "earlier corrections are saved again"
+
+
+def test_what_to_look_at_first_comes_first_with_its_class(here: Path, opened: Opened) -> None:
+    data = make_data(here)
+    run()
+    page = opened.open(INDEX)
+    page.select_option("#sort", "gain")
+    index = tables.read_index(data / "index.parquet")
+    scores = tables.read_scores(data / "scores.parquet")
+    pseudo = tables.read_pseudo_labels(data / "pseudo_labels.parquet")
+    order = order_of(index, scores, None, pseudo)
+    expected = np.argsort(-order.gain.max(axis=1).astype(np.float32), kind="stable")
+    for place, row in enumerate(expected[:3].tolist()):
+        page.locator(f"#cards .card[aria-posinset='{place + 1}']").click()
+        expect(page.locator("#image_name")).to_have_text(pseudo.image_ids[row])
+        line = page.locator("#image tbody tr:focus .name")
+        expect(line).to_have_text(index.classes[order.gain[row].argmax()])
+        page.keyboard.press("Escape")

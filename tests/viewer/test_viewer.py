@@ -9,24 +9,33 @@ import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urljoin, urlparse
 
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from pipeline.artifacts import tables
+from pipeline.artifacts.answers import Answer
 from pipeline.artifacts.tables import Scores
 from pipeline.core.errors import InputError
 from pipeline.figures import canvas
+from pipeline.pseudo_labels.order import order_of
+from pipeline.pseudo_labels.rules import about_tau, pseudo_labels
 from pipeline.viewer import page
 from pipeline.viewer.data import evenly_spaced
 from tests.builders.label_page import (
+    COMBINATIONS,
     HOSTILE,
     N_TRAIN,
     change_rule,
     encoded,
     make_data,
+    rule_of,
     run,
+    taus_to_try,
+    with_files,
 )
 
 
@@ -46,11 +55,16 @@ def data_in(html: str) -> dict[str, Any]:
 
 def matrix(text: str, *shape: int) -> np.ndarray:
     packed = np.frombuffer(base64.b64decode(text), np.uint8)
-    return np.unpackbits(packed, bitorder="little", count=int(np.prod(shape))).reshape(shape)
+    unpacked = np.unpackbits(packed, bitorder="little", count=int(np.prod(shape)))
+    return unpacked.reshape(shape).astype(np.bool_)
 
 
 def bits_of(text: str, *shape: int) -> np.ndarray:
     return matrix(text, *shape) if text else np.zeros(shape, np.bool_)
+
+
+def floats_of(text: str, *shape: int) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text), "<f4").reshape(shape)
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -76,8 +90,15 @@ def test_the_page_has_exactly_the_data_of_the_files(here: Path) -> None:
     targets = index.targets[index.rows("train")]
 
     assert data["file"] == "pseudo_labels.parquet"
-    assert data["rule"] == {"name": "tau", "settings": {"tau": "0.4", "keep_observed": "true"}}
-    assert (data["tau"], data["keep_observed"], data["agrees"]) == (0.4, True, True)
+    assert data["rule"] == {
+        "words": "tau 0.4", "settings": {"rule": "tau", "tau": "0.4", "keep_observed": "true"},
+    }  # fmt: skip
+    assert data["tau"] == 0.4
+    assert data["slider"] == {
+        "above": None, "width": None, "confidence": False, "keep_observed": True, "eligible": "",
+    }  # fmt: skip
+    assert (data["teacher"], data["calibration"]) == ("", "")
+    assert [note[:9] for note in data["notes"]] == ["The truth"]
     assert data["n_train"] == N_TRAIN
     assert data["image_ids"] == pseudo.image_ids
     values = struct.unpack(f"<{probs.size}f", base64.b64decode(data["scores"]))
@@ -88,7 +109,7 @@ def test_the_page_has_exactly_the_data_of_the_files(here: Path) -> None:
         ("observed_negatives", targets == -1),
         ("truth", np.concatenate([truth.labels, np.zeros((10, 3), np.bool_)])),
         ("known", np.arange(N_TRAIN) < 30),
-        ("tiny", np.ones(N_TRAIN, np.bool_)),
+        ("png", np.ones(N_TRAIN, np.bool_)),
     ):
         assert np.array_equal(matrix(data[name], *expected.shape), expected), name
 
@@ -122,41 +143,98 @@ def test_a_note_counts_the_images_without_truth(here: Path) -> None:
     assert "The truth of 15 of these 40 images is unknown" in run().output
 
 
-def test_another_rule_has_no_tau(here: Path) -> None:
+def test_another_rule_has_no_slider(here: Path) -> None:
     path = make_data(here) / "pseudo_labels.parquet"
     change_rule(path, {b"spml.rule": b"taus_of_classes", b"spml.rule.taus": b'{"cat": 0.3}'})
-    run()
+    output = run().output
     data = data_in((here / "reports/labels/index.html").read_text())
-    assert (data["tau"], data["agrees"], data["keep_observed"]) == (None, False, True)
-    assert data["rule"]["name"] == "taus_of_classes"
+    assert data["slider"] is None
+    assert data["rule"]["words"] == "taus_of_classes"
+    assert data["rule"]["settings"]["rule"] == "taus_of_classes"
     assert data["rule"]["settings"]["taus"] == '{"cat": 0.3}'
+    assert data["notes"][0].startswith(
+        "tau cannot be moved: pseudo_labels.parquet: spml.rule.rule = 'taus_of_classes': should be"
+    )
+    assert f"note: {data['notes'][0]}" in output
 
 
-def test_a_file_that_names_no_rule_has_none(here: Path) -> None:
+def test_a_file_that_names_no_rule_has_no_slider(here: Path) -> None:
     path = make_data(here) / "pseudo_labels.parquet"
     index = tables.read_index(here / "data/index.parquet")
     pseudo = tables.read_pseudo_labels(path)
     tables.write_pseudo_labels(path, replace(pseudo, rule=None), index.classes)
     run()
     data = data_in((here / "reports/labels/index.html").read_text())
-    assert (data["rule"], data["tau"], data["width"]) == (None, None, None)
+    assert (data["rule"], data["tau"], data["slider"]) == (None, None, None)
+    assert data["notes"][0].startswith(
+        "tau cannot be moved: pseudo_labels.parquet: has no metadata"
+    )
 
 
-@pytest.mark.parametrize(("rule", "width"), [("band", 0.2), ("soft", None)])
-def test_band_and_soft_have_the_tau_that_the_figures_mark(
-    here: Path, rule: str, width: float | None
+def test_labels_changed_by_hand_fix_tau(here: Path) -> None:
+    path = make_data(here) / "pseudo_labels.parquet"
+    index = tables.read_index(here / "data/index.parquet")
+    pseudo = tables.read_pseudo_labels(path)
+    pseudo.labels[5, 2] ^= True
+    pseudo.probs[5, 2] = 0.5
+    tables.write_pseudo_labels(path, pseudo, index.classes)
+    output = run().output
+    assert "note: tau cannot be moved: 1 of the 120 entries in the file differ from " in output
+
+
+def test_isotonic_scores_need_the_val_scores(here: Path) -> None:
+    data = make_data(here, n_val=30, calibrate="isotonic")
+    run()
+    assert data_in((here / "reports/labels/index.html").read_text())["slider"]
+    (data / "val_scores.parquet").unlink()
+    assert "calibrate isotonic needs val_scores.parquet, which is missing" in run().output
+    assert not data_in((here / "reports/labels/index.html").read_text())["slider"]
+
+
+@pytest.mark.parametrize("rule", COMBINATIONS, ids=str)
+def test_the_data_give_the_labels_of_pseudo_label_at_every_tau(
+    here: Path, rule: dict[str, Any]
 ) -> None:
-    path = make_data(here, rule=rule, width=0.2) / "pseudo_labels.parquet"
+    tables_of = make_data(here, negatives=True, n_val=30, **rule)
     run()
     data = data_in((here / "reports/labels/index.html").read_text())
-    pseudo = tables.read_pseudo_labels(path)
-    assert pseudo.rule is not None
-    assert data["tau"] == pseudo.rule.single_tau == 0.4
-    assert data["agrees"]
-    assert data["width"] == width
-    ignored = bits_of(data["ignored"], N_TRAIN, 3)
-    assert ignored.any() == (rule == "band")
-    assert np.array_equal(ignored, pseudo.ignored)
+    index = tables.read_index(tables_of / "index.parquet")
+    scores = tables.read_scores(tables_of / "scores.parquet")
+    val_scores = tables.read_scores(tables_of / "val_scores.parquet")
+    q = floats_of(data["scores"], N_TRAIN, 3)
+    assert bool(data["teacher"]) == bool(data["calibration"]) == (q != scores.probs).any()
+    slider = data["slider"]
+    observed = index.targets[index.rows("train")]
+    for tau in taus_to_try(q, rule_of(0.4, **rule)):
+        made = pseudo_labels(rule_of(tau, **rule), index, scores, val_scores)
+        # What labels.js does.
+        labels = q > np.float32(tau)
+        ignored = np.zeros(q.shape, np.bool_)
+        if slider["width"] is not None:
+            ignored = q >= np.float32(tau - slider["width"])
+        elif slider["confidence"]:
+            ignored = (q >= np.float32(tau)) & (about_tau(q, tau) >= 0.5)
+        if slider["eligible"]:
+            labels &= bits_of(slider["eligible"], *q.shape)
+        ignored &= ~labels
+        if slider["keep_observed"]:
+            labels = (labels | (observed == 1)) & (observed != -1)
+            ignored &= observed == 0
+        assert np.array_equal(labels, made.labels), tau
+        assert np.array_equal(ignored, made.ignored & ~(made.labels & made.ignored)), tau
+
+
+def test_the_slider_takes_the_taus_that_the_params_take() -> None:
+    for changes in (*COMBINATIONS, {"weights": "confidence"}, {"rule": "band", "width": 0.2}):
+        above = rule_of(0.9, **changes).tau_above
+        for tau in (0.0, 1e-9, 0.2, 0.2000001, 0.3, 0.31):
+            try:
+                rule_of(tau, **changes)
+            except ValidationError:
+                assert above is not None
+                assert tau <= above
+            else:
+                assert above is None or tau > above
 
 
 def test_a_note_counts_scores_that_differ(here: Path) -> None:
@@ -165,7 +243,7 @@ def test_a_note_counts_scores_that_differ(here: Path) -> None:
     higher = Scores(scores.image_ids, np.sqrt(scores.probs))
     tables.write_scores(data / "scores.parquet", higher, ("cat", "dog", "cow"))
     assert "scores in the file differ from scores.parquet" in run().output
-    assert data_in((here / "reports/labels/index.html").read_text())["agrees"] is False
+    assert data_in((here / "reports/labels/index.html").read_text())["slider"] is None
 
 
 # --- parts of the page -------------------------------------------------------------------
@@ -225,7 +303,59 @@ def test_photographs_are_shrunk_and_keep_their_shape(here: Path) -> None:
     with Image.open(folder / "thumbnails/1.jpg") as image:
         assert (image.format, image.size) == ("JPEG", (240, 120))
     data = data_in((folder / "index.html").read_text())
-    assert (data["tiny"], data["shape"]) == ("", 0.5)
+    assert (data["png"], data["shape"]) == ("", 0.5)
+
+
+@pytest.mark.parametrize("name", ["p 1 #?%.png", "dog/ä:b.png"])
+def test_without_thumbnails_the_page_names_the_files(
+    here: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    data = make_data(here)
+    index = with_files(data, here / "photos", name, size=(30, 15))
+    monkeypatch.setenv("SPML_DATA_ROOT", "photos")
+    output = run("--no-thumbnails").output
+    folder = here / "reports/labels"
+    assert [path.name for path in folder.iterdir()] == ["index.html"]
+    found = data_in((folder / "index.html").read_text())
+    assert found["files"]["folder"] == (here / "photos").as_uri() + "/"
+    assert f"note: the page loads the images from {found['files']['folder']}" in output
+    addresses = [urljoin(found["files"]["folder"], name) for name in found["files"]["names"]]
+    paths = [Path(unquote(urlparse(address).path)) for address in addresses]
+    assert paths == [here / "photos" / str(index.paths[row]) for row in index.rows("train")]
+    assert all(path.is_file() for path in paths)
+    assert found["shape"] == 0.5
+    run("--thumbnails")
+    assert data_in((folder / "index.html").read_text())["files"] is None
+
+
+def test_many_images_with_files_have_no_thumbnails(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = make_data(here)
+    monkeypatch.setattr(page, "MOST_THUMBNAILS", N_TRAIN - 1)
+    run()
+    assert (here / "reports/labels/thumbnails").is_dir(), "images.parquet has no files"
+    with_files(data, here / "photos", "a.png", size=(12, 8))
+    monkeypatch.setenv("SPML_DATA_ROOT", "photos")
+    run()
+    assert not (here / "reports/labels/thumbnails").exists()
+    run("--most", str(N_TRAIN - 1))
+    assert (here / "reports/labels/thumbnails").is_dir()
+
+
+def test_images_without_a_file_need_thumbnails(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = make_data(here)
+    assert run("--no-thumbnails", exit_code=1).output == (
+        "Error: --no-thumbnails: the images are in data/images.parquet and not in files, so the "
+        "page cannot load them; should be --thumbnails\n"
+    )
+    with_files(data, here / "photos", "a.png", size=(12, 8))
+    monkeypatch.setenv("SPML_DATA_ROOT", "photos")
+    (here / "photos/7-a.png").unlink()
+    assert run("--no-thumbnails", exit_code=1).output == (
+        f"Error: {here}/photos: 1 of 40 images cannot be read: 7-a.png (no such file)\n"
+    )
+    assert not (here / "reports").exists() or not any((here / "reports").iterdir())
 
 
 def test_tiny_images_are_kept_pixel_by_pixel(here: Path) -> None:
@@ -328,3 +458,45 @@ def test_an_image_that_cannot_be_read_leaves_the_older_page(here: Path) -> None:
     output = run(exit_code=1).output
     assert "data/images.parquet: 40 of 40 images cannot be read: p001 (has changed" in output
     assert files_of(here / "reports") == before
+
+
+# --- corrections -------------------------------------------------------------------------
+
+
+def test_the_page_has_every_correction_and_tau_still_moves(here: Path) -> None:
+    data = make_data(here)
+    index = tables.read_index(data / "index.parquet")
+    scores = tables.read_scores(data / "scores.parquet")
+    answers = np.zeros(scores.probs.shape, np.int8)
+    answers[0, 2], answers[17, 0], answers[17, 1] = Answer.PRESENT, Answer.ABSENT, Answer.UNKNOWN
+    made = pseudo_labels(rule_of(0.4), index, scores, answers=answers)
+    tables.write_pseudo_labels(data / "pseudo_labels.parquet", made, index.classes)
+    run("--most", "2")
+    shown = data_in((here / "reports/labels/index.html").read_text())
+    assert shown["image_ids"] == [made.image_ids[0], made.image_ids[-1]]
+    first, other = made.image_ids[0], made.image_ids[17]
+    assert shown["answers"] == [
+        [first, 2, "present"], [other, 0, "absent"], [other, 1, "unknown"],
+    ]  # fmt: skip
+    assert shown["digest"] == made.digest()
+    assert shown["slider"] is not None, "the rule and the corrections give the labels in the file"
+
+
+def test_the_page_has_the_gain_of_looking_at_each_image(here: Path) -> None:
+    data = make_data(here)
+    index = tables.read_index(data / "index.parquet")
+    scores = tables.read_scores(data / "scores.parquet")
+    pseudo = tables.read_pseudo_labels(data / "pseudo_labels.parquet")
+    run()
+    shown = data_in((here / "reports/labels/index.html").read_text())
+    order = order_of(index, scores, None, pseudo)
+    gain = np.frombuffer(base64.b64decode(shown["gain"]), "<f4")
+    assert np.array_equal(gain, order.gain.max(axis=1).astype(np.float32))
+    assert shown["look"] == order.gain.argmax(axis=1).tolist()
+
+    unseen = replace(index, targets=np.zeros_like(index.targets))
+    tables.write_index(data / "index.parquet", unseen)
+    plain = replace(pseudo, observed=np.zeros_like(pseudo.observed), about={})
+    tables.write_pseudo_labels(data / "pseudo_labels.parquet", plain, index.classes)
+    assert "note: The images have no order of what to look at first: " in run().output
+    assert data_in((here / "reports/labels/index.html").read_text())["gain"] == ""

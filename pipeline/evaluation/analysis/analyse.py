@@ -77,7 +77,7 @@ def analyse(
     test_truth = truth.of(index, "test")
     train_truth, train_known = truth.known_of(index, "train")
     targets = index.targets[index.rows("train")]
-    unobserved = kinds.judged(targets, train_known)
+    unobserved = kinds.judged(targets, train_known, pseudo.corrected)
     labels, judged = (train_truth, unobserved) if split == "train" else (test_truth, None)
     probs = [scored.train if split == "train" else scored.test for scored in (first, second)]
     notes = _notes(train_known, unobserved, split)
@@ -97,7 +97,9 @@ def analyse(
                 "is left out."
             )
 
-    of_train = kinds.kinds_of(pseudo.labels, targets, pseudo.ignored, train_truth, train_known)
+    of_train = kinds.kinds_of(
+        pseudo.labels, targets, pseudo.ignored, train_truth, train_known, pseudo.corrected
+    )
     missed, negative = None, kinds.is_one_of(of_train, *kinds.NEGATIVE)
     if negative.any() and first.train is not None and second.train is not None:
         missed = (
