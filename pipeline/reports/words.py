@@ -8,6 +8,7 @@ from pipeline.artifacts.rule import LabelRule
 from pipeline.artifacts.tables import SPLITS, Index
 from pipeline.core.errors import InputError
 from pipeline.core.params import merged
+from pipeline.evaluation import multilabel
 from pipeline.evaluation.findings import signed
 from pipeline.pseudo_labels.rules import in_words, params_of
 
@@ -20,6 +21,7 @@ OF_MODELS = {
     "mAP": "mAP on test (%)",
     "mAP_frequent": "mAP on test, classes with 10 or more positives (%)",
     "val_mAP": "mAP on val (%)",
+    **multilabel.WORDS,
 }
 IN_WORDS = {
     "pseudo_labels.precision": "precision: share of the added labels that are right",

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from pipeline.evaluation.evaluate import Metrics
-from pipeline.reports import pages, run_report
+from pipeline.evaluation.multilabel import WORDS
+from pipeline.reports import pages, run_report, words
 from pipeline.reports.run_report import FIGURES
 from tests.builders.evaluations import HOSTILE, evaluation
 from tests.checks.pages import check_policy, read
@@ -116,3 +117,11 @@ def test_findings_come_before_the_numbers_and_names_in_them_are_no_html() -> Non
     at = [page.index(text) for text in ("&lt;b&gt;it&lt;/b&gt;", "Unknown.", "87.65")]
     assert at == sorted(at)
     assert run_report.told(told) == ["Val prefers <b>it</b>.", "Unknown."]
+
+
+def test_metrics_of_labels_and_rankings_are_in_words_for_both_models() -> None:
+    metrics = {f"{role}.{name}": 1.5 for role in ("teacher", "student") for name in WORDS}
+    columns = words.of_models(metrics)
+    assert columns[""] == list(WORDS.values())
+    assert columns["student"] == [1.5] * len(WORDS)
+    assert words.of_the_rest(metrics)[""] == []
