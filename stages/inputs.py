@@ -49,8 +49,7 @@ def _training(name: str, values: Values) -> Description:
     """Describe a training's params in use and initial weights."""
     checked = _cached(name, values, _checked_training)
     weights = inputs.of_weights(checked["weights"], checked["key"])
-    libraries = timm_backbones.libraries(checked["params"]["model"]["backbone"])
-    return {"params": checked["params"], "weights": weights, **libraries}
+    return {"params": checked["params"], "weights": weights, **checked["libraries"]}
 
 
 def _score(values: Values) -> Description:
@@ -85,7 +84,8 @@ def _checked_training(name: str, values: Values) -> Values:
     used = params.in_use()
     weights = params.model.weights if "model" in used else None
     key = params.model.key(f"{name}.model", "weights")
-    return {"params": used, "weights": weights, "key": key}
+    libraries = timm_backbones.libraries(params.model.backbone) if "model" in used else {}
+    return {"params": used, "weights": weights, "key": key, "libraries": libraries}
 
 
 def _checked_score(name: str, values: Values) -> Values:

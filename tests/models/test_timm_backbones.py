@@ -1,5 +1,6 @@
 """Backbones of timm: names, heads, features, weights, and trainings in every mode."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from pipeline.models.classifier import Classifier, ModelParams
 from pipeline.models.weights import CENTRED, IMAGENET
 from pipeline.training.batch_norm import BatchNorm, _OverProcesses
 from tests.builders.training import make_index, make_params, run
+from tests.conftest import RunStage, SetParams
 
 # In CI timm is installed, as requirements.txt pins it.
 timm = pytest.importorskip("timm")
@@ -191,6 +193,21 @@ def test_the_digest_of_a_model_changes_with_the_version_of_timm(
     assert model.digest() != before[0]
     assert model.digest(head=False) != before[1]
     assert ours.digest() == before[2]
+
+
+def test_dvc_trains_anew_with_another_version_of_timm(
+    workplace: Path, set_params: SetParams, run_stage: RunStage
+) -> None:
+    def described() -> dict[str, Any]:
+        run_stage("inputs")
+        found: dict[str, Any] = json.loads(
+            (workplace / "data/inputs/train_teacher.json").read_text()
+        )
+        return found
+
+    assert "timm" not in described()
+    set_params({"train.model.backbone": RESNET})
+    assert described()["timm"] == timm.__version__
 
 
 def test_over_processes_a_batch_norm_keeps_the_activation_that_timm_puts_after_it() -> None:
