@@ -27,7 +27,7 @@ from experiments import markdown, runs
 from experiments.runs import Values
 from pipeline.artifacts.run import Run
 from pipeline.artifacts.tables import Index, PseudoLabels, Scores
-from pipeline.core import files
+from pipeline.core import files, identity
 from pipeline.core.arrays import BoolMatrix
 from pipeline.core.errors import InputError
 from pipeline.core.params import check_section
@@ -115,9 +115,10 @@ class Bench:
             "ignored": float(pseudo.ignored.mean()),
         }
         if with_student:
-            names = ["score", "pseudo_label", "train_student"]
-            name = runs.run_name(ruled, names, taught, prepared)
-            row |= self._student(f"student-{name[:16]}.json", Run.at(prepared), ruled, pseudo)
+            # The labels have no file, so they are named by their digest.
+            trained = runs.run_name(ruled, ["pseudo_label", "train_student"], taught, prepared)
+            name = f"student-{identity.name_of(trained, pseudo.digest())[:16]}.json"
+            row |= self._student(name, Run.at(prepared), ruled, pseudo)
         return row
 
     def _student(self, name: str, run: Run, values: Values, pseudo: PseudoLabels) -> Values:

@@ -265,7 +265,7 @@ def test_the_voc_layout_runs(
         ("pseudo_label", {"pseudo_label.tau": 1.5}, "tau = 1.5: should be a number >= 0 and < 1"),
         ("pseudo_label", {"pseudo_label.tau": "abc"}, "tau = 'abc': should be a number >= 0"),
         ("pseudo_label", {"pseudo_label.keep_observed": 1}, "keep_observed = 1: should be"),
-        ("train_student", {"train_student.loss": "an"}, "train_student.loss: unknown key"),
+        ("train_student", {"train_student.loss": "an"}, "train_student.loss = 'an': is no loss"),
         ("evaluate", {"evaluate.batch_size": 0}, "evaluate.batch_size = 0: should be a whole"),
     ],
 )
