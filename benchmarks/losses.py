@@ -113,8 +113,9 @@ def _measure(run: Run, values: Values) -> Values:
     from pipeline.inference.score import choose_device
     from pipeline.inference.scorer import Scorer
     from pipeline.losses import catalogue
+    from pipeline.training.data import TrainingData
     from pipeline.training.teachers import TrainTeacherParams
-    from pipeline.training.train import TrainingData, train
+    from pipeline.training.train import train
 
     params = check_section("params.yaml", "train_teacher", values, TrainTeacherParams)
     index = run.read_index()

@@ -10,7 +10,7 @@ from typing import Literal
 from experiments import runs
 from experiments.runs import Values
 from experiments.used import by_training
-from pipeline.training.train import PHASES
+from pipeline.training.phases import PHASES
 
 # The range of the Tiny Paper, and a range for all teachers.
 PAPER_TAUS = (0.55, 0.65, 0.75, 0.85, 0.95)

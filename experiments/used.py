@@ -8,8 +8,8 @@ from pipeline.core.params import Params, Values, merged, unused_keys, without
 from pipeline.datasets.prepare import PrepareParams
 from pipeline.inference.score import ScoreParams
 from pipeline.training.generations import StudentParams
+from pipeline.training.phases import TrainParams
 from pipeline.training.teachers import TrainTeacherParams
-from pipeline.training.train import TrainParams
 
 # The sections where some keys may be unused. A run may lack a section.
 SECTIONS: dict[str, type[Params]] = {

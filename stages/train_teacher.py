@@ -9,8 +9,8 @@ from pipeline.core import launch
 from pipeline.core.params import read_section
 from pipeline.losses import catalogue
 from pipeline.training import teachers
+from pipeline.training.data import TrainingData
 from pipeline.training.teachers import TrainTeacherParams
-from pipeline.training.train import TrainingData
 from stages import PARAMS, Stage
 
 

@@ -16,8 +16,10 @@ from pipeline.losses import student
 from pipeline.losses.catalogue import StudentLossParams
 from pipeline.models.classifier import Classifier
 from pipeline.pseudo_labels.rules import summary
+from pipeline.training.data import TrainingData
 from pipeline.training.outputs import MAIN, writing
-from pipeline.training.train import MakeLoss, Trained, TrainingData, TrainParams, train
+from pipeline.training.phases import TrainParams
+from pipeline.training.train import MakeLoss, Trained, train
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,10 @@ from pipeline.core import files
 from pipeline.core.errors import InputError
 from pipeline.core.params import Values
 from pipeline.losses.catalogue import LossParams
+from pipeline.training.data import TrainingData
 from pipeline.training.outputs import writing
-from pipeline.training.train import MakeLoss, Trained, TrainingData, TrainParams, train
+from pipeline.training.phases import TrainParams
+from pipeline.training.train import MakeLoss, Trained, train
 
 log = logging.getLogger(__name__)
 

@@ -2,17 +2,14 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from pydantic import Field
 from torch import nn
 
 from pipeline.artifacts import curves
@@ -22,87 +19,22 @@ from pipeline.artifacts.decisions import Decisions
 from pipeline.artifacts.run import Role
 from pipeline.artifacts.tables import Index
 from pipeline.core import identity, places
-from pipeline.core.arrays import Inputs, Probs, RowNumbers, Selection
-from pipeline.core.errors import InputError
-from pipeline.core.params import Params, Values
+from pipeline.core.arrays import Probs
 from pipeline.evaluation import thresholds
 from pipeline.images import decode_cache
-from pipeline.inference import features
 from pipeline.inference.score import choose_device, describe_device, machine
 from pipeline.losses.base import Loss, Task
 from pipeline.models import classifier, timm_backbones
-from pipeline.models.classifier import Classifier, ModelParams
-from pipeline.training import checkpoint, optimiser
-from pipeline.training.augment import AugmentParams
-from pipeline.training.fit import Examples, Settings, fit, set_up
-from pipeline.training.optimiser import FitParams, LinearParams
+from pipeline.models.classifier import Classifier
+from pipeline.training import checkpoint, optimiser, refusals
+from pipeline.training.data import TrainingData, examples_of, standardised_head
+from pipeline.training.fit import Settings, fit, set_up
+from pipeline.training.phases import PHASES, Phase, TrainParams
 from pipeline.training.standardise import Standardised
 
 log = logging.getLogger(__name__)
 
-Mode = Literal["end_to_end", "linear", "linear_init"]
-Phase = Literal["linear", "fit"]
 MakeLoss = Callable[[Task], Loss]
-
-# A phase has the name of the section with its settings.
-PHASES: dict[Mode, tuple[Phase, ...]] = {
-    "end_to_end": ("fit",),
-    "linear": ("linear",),
-    "linear_init": ("linear", "fit"),
-}
-
-# Keys of `fit` that `linear` replaces where the head alone is trained. (batch_size is not among
-# them: features are computed in batches of fit's size.)
-REPLACED_IN_LINEAR = ("fit.epochs", "fit.lr", "fit.head_lr_multiplier")
-
-
-class SharedParams(Params):
-    """`train`: the defaults of train_teacher and train_student."""
-
-    model: ModelParams
-    mode: Mode
-    linear: LinearParams
-    fit: FitParams
-    augment: AugmentParams
-
-    @classmethod
-    def unused(cls, values: Values) -> set[str]:
-        """Return the settings of phases that the mode does not have."""
-        unused = {"end_to_end": {"linear"}, "linear": {"augment", *REPLACED_IN_LINEAR}}
-        return super().unused(values) | unused.get(str(values.get("mode")), set())
-
-
-class TrainParams(SharedParams):
-    """The keys that the sections train_teacher and train_student share."""
-
-    shared = ("train", SharedParams)
-
-    seed: int = Field(ge=0, lt=2**32)
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """The training data of a model.
-
-    Attributes:
-        index: the index.
-        targets: (N_train, C), or (N_train, C, 2), in the order of the index's train rows; the
-            loss gets them.
-        rows: the positions, among the train rows, of those to learn from; None: all.
-    """
-
-    index: Index
-    targets: np.ndarray
-    rows: RowNumbers | None = None
-
-    @cached_property
-    def learned(self) -> np.ndarray:
-        """The targets of the rows to learn from."""
-        return self.targets if self.rows is None else self.targets[self.rows]
-
-    def select(self, inputs: np.ndarray) -> Inputs:
-        """Return the rows to learn from, of images or features of all train rows."""
-        return inputs if self.rows is None else Selection(inputs, self.rows)
 
 
 @dataclass(frozen=True)
@@ -193,7 +125,7 @@ def _train(
         log.info("device: %s", describe_device(fabric, params.fit.precision))
     torch.manual_seed(params.seed)
     model = classifier.build(params.model, data.index.classes, f"{name}.model")
-    _check_head(name, params, model)
+    refusals.check_head(name, params, model)
     phases = PHASES[params.mode]
     losses = [make_loss(_task(params, phase, data)) for phase in phases]
     images = [
@@ -206,20 +138,20 @@ def _train(
     previous: Loss | None = None
     for phase, loss in zip(phases, losses, strict=True):
         checkpoints.append(places.cache_folder() / "resume" / f"{name}-{phase}-{key}.ckpt")
-        _check_mixup(name, params.augment, loss)
-        _check_views(name, params, loss)
+        refusals.check_mixup(name, params.augment, loss)
+        refusals.check_views(name, params, loss)
         if previous is not None:
             loss.carry_over(previous)
         network: nn.Module = model.head if phase == "linear" else model
         settings = Settings(
-            f"{name}.{phase}", params.seed, _fit_params(params, phase),
+            f"{name}.{phase}", params.seed, params.of_phase(phase),
             None if phase == "linear" else params.augment,
         )  # fmt: skip
-        with _explain_errors(fabric, name, params, phase):
+        with refusals.explain_errors(fabric, name, params, phase):
             fabric.to_device(model)
-            examples = _examples(fabric, params, phase, model, data, images)
+            examples = examples_of(fabric, params, phase, model, data, images)
             if phase == "linear" and params.linear.standardise:
-                network = _standardised(model, examples)
+                network = standardised_head(model, examples)
             loop = set_up(fabric, settings, examples, network, model.head, loss)
             fitted = fit(loop, checkpoints[-1], partial(follow, len(history)))
         # The next phase begins with the best epoch of this one.
@@ -250,37 +182,9 @@ def _decisions(index: Index, val_probs: Probs) -> Decisions | None:
     return None if labels is None else thresholds.choose(labels, val_probs)
 
 
-@contextmanager
-def _explain_errors(fabric: Fabric, name: str, params: TrainParams, phase: Phase) -> Iterator[None]:
-    """Turn torch's errors of memory and of batch norm into InputErrors that name a remedy."""
-    fit_params = _fit_params(params, phase)
-    key = fit_params.key(f"{name}.{phase}", "batch_size")
-    batch_size = f"{key} = {fit_params.batch_size}"
-    try:
-        yield
-    except torch.OutOfMemoryError:
-        raise InputError(
-            f"{batch_size}: the memory of {describe_device(fabric, fit_params.precision)} is used "
-            f"up; should be smaller"
-        ) from None
-    except ValueError as error:
-        # torch's message if batch norm gets a single image whose map has a single position.
-        if "more than 1 value per channel" not in str(error):
-            raise
-        raise InputError(
-            f"{batch_size}: batch norm cannot take a single image a step at model.input_size = "
-            f"{params.model.input_size}; should be at least 2 a device, with as many images, or "
-            f"{params.model.key(f'{name}.model', 'freeze_batch_norm')} true"
-        ) from None
-
-
-def _fit_params(params: TrainParams, phase: Phase) -> FitParams:
-    return optimiser.of_linear(params.linear, params.fit) if phase == "linear" else params.fit
-
-
 def _task(params: TrainParams, phase: Phase, data: TrainingData) -> Task:
     """Return the information for the loss of a phase."""
-    epochs = _fit_params(params, phase).epochs
+    epochs = params.of_phase(phase).epochs
     complete = data.index.complete_val_labels
     return Task(
         targets=torch.from_numpy(data.learned),
@@ -290,96 +194,6 @@ def _task(params: TrainParams, phase: Phase, data: TrainingData) -> Task:
         priors=None if complete is None else tuple(complete.mean(axis=0).tolist()),
         seed=params.seed,
     )
-
-
-def _examples(
-    fabric: Fabric,
-    params: TrainParams,
-    phase: Phase,
-    model: Classifier,
-    data: TrainingData,
-    keys: list[str],
-) -> Examples:
-    """Load the data of a phase: images, or features for the head.
-
-    `keys` are the keys of the train and of the val images in the decode cache.
-    """
-    index, size = data.index, params.model.input_size
-    splits = [index.rows("train"), index.rows("val")]
-    inputs: list[np.ndarray] = [
-        decode_cache.load(index, part, size, key) for part, key in zip(splits, keys, strict=True)
-    ]
-    mirrored = None
-    if phase == "linear":
-        images, batch_size = inputs[0], 4 * params.fit.batch_size
-        if params.linear.mirror:
-            found = features.load(fabric, model, images, keys[0], batch_size, mirror=True)
-            mirrored = data.select(found)
-        inputs = [
-            features.load(fabric, model, images, key, batch_size)
-            for images, key in zip(inputs, keys, strict=True)
-        ]
-    on_device = fabric.to_device(torch.from_numpy(data.learned))
-    return Examples(data.select(inputs[0]), on_device, inputs[1], index.labels[splits[1]], mirrored)
-
-
-def _standardised(model: Classifier, examples: Examples) -> Standardised:
-    """Return the head on standardised features of the training images."""
-    assert isinstance(model.head, nn.Linear)
-    views = [examples.inputs, examples.mirrored]
-    return Standardised(model.head, [view for view in views if view is not None])
-
-
-def _check_mixup(name: str, params: AugmentParams, loss: Loss) -> None:
-    """Refuse the union of labels for a loss that stores state of every image.
-
-    Raises:
-        InputError: the loss stores state of every image, and a blend is of two images.
-    """
-    if params.mixup and params.mixup_labels == "union" and loss.per_image:
-        key = params.key(f"{name}.augment", "mixup_labels")
-        raise InputError(
-            f"{key} = 'union': the loss {type(loss).__name__} stores state of every "
-            f"image, and a blend is of two images; should be mean"
-        )
-
-
-def _check_views(name: str, params: TrainParams, loss: Loss) -> None:
-    """Refuse settings that leave a loss without its second view of each image.
-
-    Raises:
-        InputError: the loss needs two views, and features have one, or MixUp blends the images.
-    """
-    if not loss.second_view:
-        return
-    needs = f"the loss {type(loss).__name__} needs two views of each image"
-    if params.mode != "end_to_end":
-        key = params.key(name, "mode")
-        raise InputError(f"{key} = {params.mode!r}: {needs}; should be end_to_end")
-    if params.augment.mixup:
-        key = params.augment.key(f"{name}.augment", "mixup")
-        raise InputError(f"{key} = {params.augment.mixup}: {needs}, not blended; should be 0.0")
-
-
-def _check_head(name: str, params: TrainParams, model: Classifier) -> None:
-    """Refuse a mode that does not fit the head.
-
-    Raises:
-        InputError: the mode trains the head on features, and the head does not take features.
-    """
-    if params.mode == "end_to_end":
-        return
-    mode = f"{params.key(name, 'mode')} = {params.mode!r}"
-    if params.model.boost_lu is not None:
-        raise InputError(
-            f"{mode}: a boosted head needs feature maps, and the feature cache holds none; should "
-            f"be end_to_end, or {params.model.key(f'{name}.model', 'boost_lu')} null"
-        )
-    if not isinstance(model.head, nn.Linear):
-        raise InputError(
-            f"{mode}: the head of {params.model.backbone} is not a linear layer; should be "
-            f"end_to_end"
-        )
 
 
 def _key(

@@ -14,7 +14,9 @@ from pipeline.artifacts.tables import Index
 from pipeline.images import reading
 from pipeline.losses.assume_negative import AN
 from pipeline.losses.base import Loss, Task
-from pipeline.training.train import MakeLoss, Trained, TrainingData, TrainParams, train
+from pipeline.training.data import TrainingData
+from pipeline.training.phases import TrainParams
+from pipeline.training.train import MakeLoss, Trained, train
 
 CLASSES = ("a", "b", "c", "d")
 SIZE = 16

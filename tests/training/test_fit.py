@@ -28,7 +28,9 @@ from pipeline.losses.consistency import PLC
 from pipeline.losses.student import FullSupervision
 from pipeline.models import classifier, model_file
 from pipeline.training import fit, optimiser
-from pipeline.training.train import TrainingData, TrainParams, train
+from pipeline.training.data import TrainingData
+from pipeline.training.phases import TrainParams
+from pipeline.training.train import train
 from tests.builders.training import (
     CLASSES,
     SIZE,

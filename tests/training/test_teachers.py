@@ -20,8 +20,9 @@ from pipeline.losses.assume_negative import AN
 from pipeline.losses.base import Loss, Task
 from pipeline.models import model_file
 from pipeline.training import teachers
+from pipeline.training.data import TrainingData
 from pipeline.training.teachers import TeachersParams
-from pipeline.training.train import MakeLoss, Trained, TrainingData
+from pipeline.training.train import MakeLoss, Trained
 from tests.builders.training import (
     SIZE,
     Counting,

@@ -30,9 +30,10 @@ from pipeline.losses.generalized_robust import GR
 from pipeline.losses.large_loss import LLCp
 from pipeline.models import classifier
 from pipeline.training import fit
+from pipeline.training.data import TrainingData
 from pipeline.training.standardise import Standardised, statistics
 from pipeline.training.teachers import TrainTeacherParams
-from pipeline.training.train import TrainingData, train
+from pipeline.training.train import train
 from tests.builders.losses import SHIPPED
 from tests.builders.training import (
     CLASSES,
