@@ -15,7 +15,8 @@ repro: $(INSTALLED)
 	@dvc repro
 	@echo
 	@dvc metrics show
-	@echo "look at:  reports/evaluate/index.html   numbers and figures"
+	@python -m stages.overview
+	@echo "look at:  reports/index.html            numbers, and all pages of the run"
 	@echo "          data/pseudo_labels.parquet    the labels the student learned from"
 
 ## sweep: a student for each tau and seed of params.yaml; SWEEP="--jobs 2" passes options
@@ -52,7 +53,7 @@ $(INSTALLED): requirements.txt requirements-uv.txt
 ## lock: write requirements.txt from pyproject.toml
 lock: $(INSTALLED)
 	echo "uv" | uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header - -o requirements-uv.txt
-	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml --group dev -o requirements.txt
+	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml --all-extras --group dev -o requirements.txt
 
 ## clean: remove files that can be made again (not .venv)
 clean:

@@ -1,4 +1,4 @@
-"""What a comparison establishes: the best student against each loss alone."""
+"""What a comparison establishes: the best student against everything that trains no student."""
 
 from pathlib import Path
 
@@ -7,11 +7,13 @@ import pandas as pd
 
 from benchmarks import significance
 from benchmarks.comparison import best_student, by_run
-from benchmarks.significance import ENOUGH_POSITIVES, LEVEL, Difference
+from benchmarks.methods import SINGLE_STAGE
+from benchmarks.significance import LEVEL, Difference
 from experiments import markdown
 from pipeline.artifacts import tables
 from pipeline.artifacts.run import Run
-from pipeline.core.arrays import BoolMatrix
+from pipeline.core.arrays import BoolMatrix, Probs
+from pipeline.evaluation.bootstrap import ENOUGH_POSITIVES, enough_positives
 from pipeline.evaluation.metrics import mean_average_precision
 
 MIN_RUNS = 5
@@ -21,7 +23,8 @@ def table(results: pd.DataFrame, n_runs: int) -> str:
     """Return a table of the differences, and the sentence that may be claimed, as Markdown.
 
     A difference is established if it is above 0 over the runs (paired t-test, Holm's correction
-    over all losses of the table) and over resampled test images.
+    over all rows of the table) and over resampled test images. The rows are the losses alone,
+    with twice the steps, as ensembles, with val's labels added, and val alone, as far as run.
 
     Args:
         results: as of `comparison.table`, with `test_scores`, the table of a cell's test scores,
@@ -30,23 +33,23 @@ def table(results: pd.DataFrame, n_runs: int) -> str:
     """
     results = results.assign(generation=results["generation"].fillna(0).astype(int))
     best = best_student(results[results["test_scores"].notna()], n_runs)
-    alone = results[(results["method"] == "teacher") & results["test_scores"].notna()]
-    counts = alone["loss"].value_counts(sort=False)
-    losses = [str(loss) for loss, count in counts.items() if count == n_runs]
-    if best is None or not losses:
+    alone = results[results["method"].isin(SINGLE_STAGE) & results["test_scores"].notna()]
+    counts = alone.groupby(["method", "loss"], sort=False)["run"].nunique()
+    cells = [(str(loss), str(method)) for method, loss in counts[counts == n_runs].index]
+    if best is None or not cells:
         return ""
     labels = _test_labels(Path(results["prepared"].dropna().iloc[0]))
     student = _of_cell(results, *best)
-    others = {loss: _of_cell(results, loss, "teacher", 0) for loss in losses}
+    others = {_name(*cell): _of_cell(results, *cell, 0) for cell in cells}
     found = compare(labels, student, others)
-    frequent = significance.enough_positives(labels)
+    frequent = enough_positives(labels)
     highest = _mean_map(labels, student[1], frequent)
     rows = []
-    for loss, other in others.items():
-        difference = found[loss]
+    for other_name, other in others.items():
+        difference = found[other_name]
         rows.append(
             [
-                loss,
+                other_name,
                 f"{difference.mean:+.2f} ± {difference.std:.2f}",
                 f"{difference.p:.3f}",
                 f"{difference.low:+.2f} to {difference.high:+.2f}",
@@ -62,7 +65,7 @@ def table(results: pd.DataFrame, n_runs: int) -> str:
     return markdown.table(header, rows) + "\n" + sentence(name, found, n_runs) + "\n"
 
 
-Cell = tuple[list[float], list[significance.Scores]]
+Cell = tuple[list[float], list[Probs]]
 
 
 def compare(labels: BoolMatrix, cell: Cell, others: dict[str, Cell]) -> dict[str, Difference]:
@@ -84,16 +87,20 @@ def compare(labels: BoolMatrix, cell: Cell, others: dict[str, Cell]) -> dict[str
 
 
 def sentence(name: str, found: dict[str, Difference], n_runs: int) -> str:
-    """Return the sentence that may be claimed of a method and the losses alone."""
+    """Return the sentence that may be claimed of a method and the others."""
     if n_runs < MIN_RUNS:
         return f"Not established: {n_runs} runs are too few; {MIN_RUNS} are needed."
-    holds = [loss for loss, difference in found.items() if difference.established]
-    fails = [loss for loss in found if loss not in holds]
+    holds = [other for other, difference in found.items() if difference.established]
+    fails = [other for other in found if other not in holds]
     tests = f"p < {LEVEL:g} after Holm over {len(found)} comparisons, and over test images"
     if not holds:
-        return f"Not established that {name} is above any loss alone."
-    claim = f"{name} is above {', '.join(holds)} alone ({tests})"
-    return f"{claim}." if not fails else f"{claim}; not established for {', '.join(fails)}."
+        return f"Not established that {name} is above any of {'; '.join(fails)}."
+    claim = f"{name} is above {'; '.join(holds)} ({tests})"
+    return f"{claim}." if not fails else f"{claim}. Not established for {'; '.join(fails)}."
+
+
+def _name(loss: str, method: str) -> str:
+    return f"{loss} alone" if method == "teacher" else f"{loss}, {method}"
 
 
 def _of_cell(results: pd.DataFrame, loss: str, method: str, generation: int) -> Cell:
@@ -110,7 +117,7 @@ def _test_labels(prepared: Path) -> BoolMatrix:
     return run.read_truth(index).of(index, "test")
 
 
-def _mean_map(labels: BoolMatrix, scores: list[significance.Scores], classes: np.ndarray) -> float:
+def _mean_map(labels: BoolMatrix, scores: list[Probs], classes: np.ndarray) -> float:
     """Return the mean test mAP over runs, of some classes alone."""
     chosen = labels[:, classes]
     return float(np.mean([mean_average_precision(chosen, each[:, classes]) for each in scores]))

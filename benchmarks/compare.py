@@ -1,7 +1,10 @@
-"""Compare every loss alone, its control, and students by each label rule, over several runs.
+"""Compare every loss alone, its controls, and students by each label rule, over several runs.
 
     python -m benchmarks.compare params.yaml --runs 5 --jobs 2
     python -m benchmarks.compare params.yaml --runs 5 --losses an,wan --methods teacher,shipped
+    python -m benchmarks.compare params.yaml --tune train_teacher.train.fit.lr=4e-3,8e-3,1.6e-2
+    python -m benchmarks.compare params.yaml --set prepare.val_labels=observed \
+        --methods oracle,teacher,band_of_observed    # nothing has complete labels, not even val
     python -m benchmarks.compare params.yaml --runs 5 --kept       # only the kept runs
 
 A run number sets the draw of the observed labels and the seeds of all trainings. Run 3 has the
@@ -9,25 +12,24 @@ same images, observed labels and seeds in every cell, so cells are compared run 
 methods are in benchmarks/methods.py. Cells are run in the order of --methods, then of --losses:
 put the most important first. Each training is kept below --out, so the command can be stopped
 and called again, also with more runs, losses or methods. tau, the epoch, the generation and the
-best student are chosen by val. Test mAP is only reported. The last table and sentence say what is
-established (benchmarks/claims.py).
+best student are chosen by val, and so is each value of --tune, for each loss, in run 0. Test mAP
+is only reported. ("val alone" has no val left. Test chooses its values, which favours it.) The
+last table and sentence say what is established (benchmarks/claims.py).
 """
 
+import itertools
 import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import pandas as pd
-from tqdm import tqdm
 
 from benchmarks import claims, comparison
-from benchmarks.methods import METHODS, ORACLES, Method
+from benchmarks.cells import TAU, Cell, Cells, Chosen
+from benchmarks.methods import METHODS, Method
 from experiments import runs
 from experiments.runs import Values
-from experiments.sweep import STUDENT
 from pipeline.core import files
 from pipeline.core.errors import InputError, some
 from pipeline.losses.catalogue import LOSSES as CATALOGUE
@@ -35,19 +37,8 @@ from stages import Stage
 
 LOSSES = ("wan", "an", "em", "gr", "em_apl", "ll_r")
 
-
-@dataclass(frozen=True)
-class Cell:
-    """A loss, a method, a run, and a tau if val chooses it."""
-
-    loss: str
-    method: Method
-    run: int
-    tau: float | None = None
-
-    def __str__(self) -> str:
-        tau = "" if self.tau is None else f" {self.tau:g}"
-        return f"{self.loss}, {self.method.name}{tau}, run {self.run}"
+# The candidates of each key that is chosen.
+Candidates = dict[str, list[float]]
 
 
 @click.command(cls=Stage)
@@ -55,38 +46,42 @@ class Cell:
 @click.option("--runs", "n_runs", default=5, show_default=True, type=click.IntRange(min=1))
 @click.option("--losses", default=",".join(LOSSES), show_default=True)
 @click.option("--methods", default=",".join(METHODS), show_default=True)
+@click.option("--tune", multiple=True, help="a key and its candidates, as section.key=1e-3,1e-2")
 @click.option("--set", "sets", multiple=True, help="a changed parameter, as section.key=value")
 @click.option("--jobs", default=1, show_default=True, help="runs at a time; they share the cores")
 @click.option("--kept", is_flag=True, help="train nothing; make the table of the kept runs")
 @click.option("--out", default=Path(".cache/compare"), type=click.Path(path_type=Path))
 def main(
-    params: str, n_runs: int, losses: str, methods: str, sets: tuple[str, ...], jobs: int,
-    kept: bool, out: Path,
+    params: str, n_runs: int, losses: str, methods: str, tune: tuple[str, ...],
+    sets: tuple[str, ...], jobs: int, kept: bool, out: Path,
 ) -> None:  # fmt: skip
     """Compare the methods with PARAMS, a file or a preset; write results.csv, table.md to --out."""
     base = runs.read_for_every_loss(params, sets)
+    candidates = dict(_candidates(given) for given in tune)
+    named = _names("--losses", losses, CATALOGUE)
     out.mkdir(parents=True, exist_ok=True)
-    grid = Grid(out, base, max((os.cpu_count() or 1) // jobs, 1) if jobs > 1 else None, kept)
+    threads = max((os.cpu_count() or 1) // jobs, 1) if jobs > 1 else None
+    work = Cells(out, base, jobs, threads, kept)
     rows: list[Values] = []
-    failed: list[str] = []
+    notes: dict[str, None] = {}
     for name in _names("--methods", methods, METHODS):
         method = METHODS[name]
-        of_method = list(ORACLES) if method.oracle else _names("--losses", losses, CATALOGUE)
-        chosen: dict[str, float | None] = dict.fromkeys(of_method)
-        if method.taus:  # val chooses the tau of all runs in run 0
-            tried = [Cell(loss, method, 0, tau) for tau in method.taus for loss in of_method]
-            chosen = _best_taus(_all(grid, tried, jobs, failed))
+        # A loss has the same values in all of its rows: those that suit it alone.
+        alone = method if method.losses else METHODS["teacher"]
+        chosen = _choose(work, alone, dict.fromkeys(method.losses or named, ()), candidates)
+        notes |= dict.fromkeys(_at_edges(chosen, candidates))
+        if method.taus:
+            chosen = _choose(work, method, chosen, {TAU: list(method.taus)})
         cells = [
-            Cell(loss, method, run, chosen[loss])
+            Cell(loss, method, run, values)
             for run in range(n_runs)
-            for loss in of_method
-            if loss in chosen
+            for loss, values in chosen.items()
         ]
-        rows += _all(grid, cells, jobs, failed)
+        rows += [row for _, found in work.run(cells) for row in found]
     if not rows:
         raise InputError(f"{out}: keeps no run of these methods and losses")
     results = pd.DataFrame(rows)
-    table = comparison.table(results, n_runs)
+    table = comparison.table(results, n_runs) + "".join(f"\n{note}\n" for note in notes)
     if "test_scores" in results:
         table += "\n" + claims.table(results, n_runs)
         results = results.drop(columns=["test_scores", "prepared"])
@@ -95,8 +90,8 @@ def main(
     with files.atomic_write(out / "table.md") as temporary:
         temporary.write_text(table, encoding="utf-8")
     click.echo(table)
-    if failed:
-        raise InputError(f"{len(failed)} cells failed: {some(failed, 3)}")
+    if work.failed:
+        raise InputError(f"{len(work.failed)} cells failed: {some(work.failed, 3)}")
 
 
 def _names(option: str, given: str, known: Iterable[str]) -> list[str]:
@@ -108,85 +103,54 @@ def _names(option: str, given: str, known: Iterable[str]) -> list[str]:
     return names
 
 
-def _best_taus(rows: list[Values]) -> dict[str, float | None]:
-    """Return the tau with the highest val mAP, by loss."""
-    best: dict[str, Values] = {}
-    for row in rows:
-        before = best.setdefault(row["loss"], row)
-        if row["val_mAP"] > before["val_mAP"]:
-            best[row["loss"]] = row
-    return {loss: row["tau"] for loss, row in best.items()}
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The folder of the kept cells, and the settings to run them."""
-
-    out: Path
-    base: Values
-    threads: int | None
-    kept: bool
-
-    def rows(self, cell: Cell) -> list[Values]:
-        """Run a cell, or read the kept one; return a row per generation of students."""
-        method = cell.method
-        seeds = {
-            "prepare.observe.seed": cell.run,
-            # Members and generations take the next seeds.
-            "train_teacher.seed": 100 * cell.run,
-            "train_student.seed": 100 * cell.run,
-        }
-        values = runs.changed(self.base, seeds)
-        loss = ORACLES[cell.loss] if method.oracle else {"train_teacher.loss": cell.loss}
-        values = runs.changed(method.params(values), loss)
-        about = {"loss": cell.loss, "method": method.name, "run": cell.run, "tau": cell.tau}
-        prepared = self._stages(values, ["prepare"])
-        teacher = self._stages(values, ["train_teacher"], prepared)
-        if not method.student:
-            measured = self._stages(values, ["measure"], teacher, prepared)
-            row = about | {"generation": None} | runs.teacher_metrics(measured)
-            return [row | {"test_scores": runs.test_scores(measured), "prepared": prepared}]
-        if cell.tau is not None:
-            values = runs.changed(values, {"pseudo_label.tau": cell.tau})
-        scored = self._stages(values, ["score"], teacher, prepared)
-        folder = self._stages(values, STUDENT, scored, teacher, prepared)
-        rows = [about | row for row in runs.generation_metrics(folder)]
-        rows[-1] |= self._of_student(values, folder, prepared)
-        return rows
-
-    def _of_student(self, values: Values, trained: Path, prepared: Path) -> Values:
-        """Return the student's test scores, and the folder of the test labels."""
-        try:
-            measured = self._stages(values, ["measure_student"], trained, prepared)
-        except runs.NotKeptError:  # the comparison was stopped before it
-            return {}
-        return {"test_scores": runs.test_scores(measured), "prepared": prepared}
-
-    def _stages(self, values: Values, names: list[str], *before: Path) -> Path:
-        return runs.stages(self.out, values, names, *before, threads=self.threads, kept=self.kept)
-
-
-def _all(grid: Grid, cells: list[Cell], jobs: int, failed: list[str]) -> list[Values]:
-    """Run the cells; return their rows. With `grid.kept` only kept cells have rows."""
-    rows = []
-    pool = ThreadPoolExecutor(jobs)
+def _candidates(given: str) -> tuple[str, list[float]]:
+    """Split "section.key=1e-3,1e-2"; refuse anything else."""
+    key, _, values = given.partition("=")
     try:
-        futures = [pool.submit(grid.rows, cell) for cell in cells]
-        for cell, future in zip(cells, tqdm(futures, disable=None, leave=False), strict=True):
-            try:
-                found = future.result()
-            except runs.NotKeptError:
-                continue
-            except InputError as error:
-                failed.append(f"{cell}: {error}")
-                continue
-            rows += found
-            if not grid.kept:
-                last = found[-1]
-                tqdm.write(f"{cell}: val {last['val_mAP']:.2f}, test {last['test_mAP']:.2f}")
-    finally:  # if stopped: start no further cell
-        pool.shutdown(cancel_futures=True)
-    return rows
+        return key, [float(value) for value in values.split(",")]
+    except ValueError:
+        raise InputError(f"--tune {given!r}: should be section.key=1e-3,1e-2") from None
+
+
+def _choose(
+    work: Cells, method: Method, before: dict[str, Chosen], candidates: Candidates
+) -> dict[str, Chosen]:
+    """Choose values of params for each loss, in run 0: those with the highest val mAP.
+
+    Args:
+        work: runs the cells.
+        method: the method to run.
+        before: the values chosen so far, by loss.
+        candidates: the values to choose from.
+
+    Returns:
+        The values of `before` and the chosen ones, by loss. With `kept`, without the losses that
+        have no kept cell.
+    """
+    if not candidates:
+        return before
+    tried = [
+        Cell(loss, method, 0, (*values, *zip(candidates, point, strict=True)))
+        for loss, values in before.items()
+        for point in itertools.product(*candidates.values())
+    ]
+    by = "test_mAP" if method.val == "alone" else "val_mAP"
+    best: dict[str, tuple[float, Chosen]] = {}
+    for cell, rows in work.run(tried):
+        found = max(row[by] for row in rows)
+        if cell.loss not in best or found > best[cell.loss][0]:
+            best[cell.loss] = found, cell.chosen
+    return {loss: chosen for loss, (_, chosen) in best.items()}
+
+
+def _at_edges(chosen: dict[str, Chosen], candidates: Candidates) -> list[str]:
+    """Return a note for each chosen value that is the lowest or highest of its candidates."""
+    return [
+        f"{loss}: {key} = {value:g} is at the edge of its candidates."
+        for loss, values in chosen.items()
+        for key, value in values
+        if value in (min(candidates[key]), max(candidates[key]))
+    ]
 
 
 if __name__ == "__main__":

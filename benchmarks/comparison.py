@@ -10,6 +10,8 @@ from experiments.runs import spread
 
 Series: TypeAlias = "pd.Series[float]"
 CELL = ["loss", "method", "generation"]
+# The methods whose losses are not those of the other rows.
+REFERENCES = ("oracle", "oracle control", "val alone")
 
 
 def table(results: pd.DataFrame, n_runs: int) -> str:
@@ -21,7 +23,7 @@ def table(results: pd.DataFrame, n_runs: int) -> str:
         n_runs: the runs of a complete cell. An incomplete cell shows its number of runs.
     """
     results = results.assign(generation=results["generation"].fillna(0).astype(int))
-    parts = [_by_method(results, n_runs), _oracles(results), _paired(results, n_runs)]
+    parts = [_by_method(results, n_runs), _references(results), _paired(results, n_runs)]
     return "\n".join(part for part in parts if part)
 
 
@@ -67,7 +69,7 @@ def best_student(results: pd.DataFrame, n_runs: int) -> tuple[str, str, int] | N
 
 def _by_method(results: pd.DataFrame, n_runs: int) -> str:
     """Return a row per method, a column per loss."""
-    of_losses = results[~results["method"].str.startswith("oracle")]
+    of_losses = results[~results["method"].isin(REFERENCES)]
     losses = list(dict.fromkeys(of_losses["loss"]))
     if not losses:
         return ""
@@ -93,17 +95,19 @@ def _by_method(results: pd.DataFrame, n_runs: int) -> str:
     return markdown.table(["test mAP", *losses], rows) + f"\n{note}.\n"
 
 
-def _oracles(results: pd.DataFrame) -> str:
-    """Return a row per oracle, with the teacher's and with the student's training settings."""
-    oracles = results[results["method"].str.startswith("oracle")]
-    if oracles.empty:
+def _references(results: pd.DataFrame) -> str:
+    """Return a row for each oracle and for val alone, with each training's settings."""
+    references = results[results["method"].isin(REFERENCES)]
+    if references.empty:
         return ""
     rows = []
-    for loss in dict.fromkeys(oracles["loss"]):
-        columns = [by_run(results, loss, method) for method in ("oracle", "oracle control")]
-        cells = ["" if values.empty else spread(values) for values in columns]
-        rows.append([loss, *cells])
-    return markdown.table(["oracle", "the teacher's settings", "the student's settings"], rows)
+    for loss in dict.fromkeys(references["loss"]):
+        of_loss = references[references["loss"] == loss]
+        cells = {method: spread(of["test_mAP"]) for method, of in of_loss.groupby("method")}
+        name = "BCE on val alone" if "val alone" in cells else loss
+        alone = cells.get("val alone", cells.get("oracle", ""))
+        rows.append([name, alone, cells.get("oracle control", "")])
+    return markdown.table(["reference", "the teacher's settings", "the student's settings"], rows)
 
 
 def _paired(results: pd.DataFrame, n_runs: int) -> str:

@@ -14,8 +14,6 @@ from typing import Any
 import click
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from experiments import markdown
 from pipeline.artifacts.run import Run
@@ -34,8 +32,8 @@ PLAIN: dict[str, Any] = {
     "annotator": "ignored", "top_k": 1, "width": 0.3,
     "weights": "none", "keep_observed": True, "corrections": None,
 }  # fmt: skip
-BLACK, ORANGE, BLUE, GREEN, GREY, RED = (
-    "#000000", "#E69F00", "#0072B2", "#009E73", "#777777", "#D55E00",
+BLACK, ORANGE, BLUE, GREEN, RED = (
+    "#000000", "#E69F00", "#0072B2", "#009E73", "#D55E00",
 )  # fmt: skip
 
 
@@ -60,6 +58,10 @@ CURVES = (
     Curve("none, top_k", BLACK, "--", {"rule": "top_k"}),
     Curve("isotonic, top_k", BLUE, "--", {"rule": "top_k", "calibrate": "isotonic"}),
 )
+# The curves of the figure, where all of them would overlap; the tables have all.
+DRAWN = ("none", "isotonic", "prior, val", "prior, best_bin", "none, top_k")
+# The rule of the shipped params.
+SHIPPED = "prior, val"
 # Positive, ignored and negative take about a third of the scale each.
 BANDS = {name: {"rule": "band", "tau": 0.65, "width": 0.3} for name in ("none", "isotonic")} | {
     # As many positives as .75 of the prior; the entries after 1.35 of it are negative.
@@ -169,35 +171,52 @@ def print_table(run: ScoredRun, swept: dict[str, npt.NDArray[np.float64]]) -> No
 
 
 def draw(path: Path, runs: dict[str, tuple[ScoredRun, dict[str, npt.NDArray[np.float64]]]]) -> None:
-    """Draw a row of two panels for each run."""
+    """Draw a row of two panels for each run, with the shipped band in both."""
     with canvas(path, width=11, height=0.9 + 4.3 * len(runs)) as figure:
         for axes, (run, swept) in zip(
             figure.subplots(len(runs), 2, squeeze=False), runs.values(), strict=True
         ):
             for curve in CURVES:
-                _line(axes, curve, swept[curve.name])
+                if curve.name in DRAWN:
+                    _line(axes, curve, swept[curve.name])
+            _band(axes, run)
+            # The corner of the rules' best points: an F1 of .93 needs precision and recall of .86.
+            best = np.nanmax([values[:, 2].max() for values in swept.values()])
+            low = max(np.floor((2 * best - 1) * 10) / 10 - 0.2, 0)
             axes[0].set(
                 xlabel="recall of added positives", ylabel="precision of added positives",
-                title=f"{run.name}: precision by recall", xlim=(0, 1), ylim=(0, 1.02),
+                title=f"{run.name}: precision by recall", xlim=(low, 1),
+                ylim=(low, 1 + (1 - low) / 50),
             )  # fmt: skip
             axes[1].set(
                 xlabel="tau (of the calibrated score)", ylabel="F1 of added positives",
-                title=f"{run.name}: what tau means", xlim=(0, 1), ylim=(0, None),
+                title=f"{run.name}: F1 by tau", xlim=(0, 1), ylim=(0, None),
             )  # fmt: skip
         handles, names = figure.axes[0].get_legend_handles_labels()
-        dot = Line2D([], [], color=GREY, marker="o", linestyle="")
-        figure.legend([*handles, dot], [*names, "at tau 0.5"], loc="outside lower center", ncols=5)
+        handles, names = [*handles, *figure.axes[1].patches[:1]], [*names, "ignored by this band"]
+        figure.legend(handles, names, loc="outside lower center", ncols=4)
 
 
 def _line(axes: npt.NDArray[Any], curve: Curve, values: npt.NDArray[np.float64]) -> None:
-    """Draw a rule in both panels, with a dot at tau .5 in the first."""
+    """Draw a rule in both panels; the shipped one is thicker."""
     precision, recall, f1 = values.T
-    style: dict[str, Any] = {"color": curve.colour, "linestyle": curve.dashes, "linewidth": 1.8}
-    left: Axes = axes[0]
-    left.plot(recall, precision, label=curve.name, **style)
-    half = TAUS == 0.5
-    left.plot(recall[half], precision[half], "o", color=curve.colour, markersize=6)
+    width = 3.2 if curve.name == SHIPPED else 1.6
+    style: dict[str, Any] = {"color": curve.colour, "linestyle": curve.dashes, "linewidth": width}
+    axes[0].plot(recall, precision, label=curve.name, **style)
     axes[1].plot(TAUS, f1, **style)
+
+
+def _band(axes: npt.NDArray[Any], run: ScoredRun) -> None:
+    """Mark the shipped band: its precision and recall, and the scores that it ignores."""
+    settings = next(c.settings for c in CURVES if c.name == SHIPPED) | BANDS[SHIPPED]
+    precision, recall, f1 = run.quality(settings)
+    tau, width = settings["tau"], settings["width"]
+    axes[1].axvspan(tau - width, tau, color=GREEN, alpha=0.15, linewidth=0)
+    star: dict[str, Any] = {
+        "color": GREEN, "marker": "*", "markersize": 18, "markeredgecolor": BLACK, "linestyle": "",
+    }  # fmt: skip
+    axes[0].plot(recall, precision, label=f"the shipped band, tau {tau}", zorder=5, **star)
+    axes[1].plot(tau, f1, zorder=5, **star)
 
 
 @click.command()

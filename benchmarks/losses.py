@@ -94,7 +94,7 @@ def _start(threads: int) -> None:
 def _one(out: Path, values: Values) -> Values:
     """Train a teacher and measure it, or read the kept measurement."""
     prepared = runs.stages(out, values, ["prepare"])
-    name = runs.run_name(values, ["train_teacher", "measure"], prepared)
+    name = runs.run_name(values, ["train_teacher", "measure_teacher"], prepared)
     kept = out / f"teacher-{name[:16]}.json"
     if not kept.exists():
         measured = json.dumps(_measure(Run.at(prepared), values))

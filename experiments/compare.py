@@ -16,9 +16,15 @@ from pipeline.core import files
 from pipeline.core.errors import InputError, some
 from pipeline.figures import compare as figure
 from pipeline.inspection.terminal import escaped
+from pipeline.reports import overview, results_page
 from stages import Stage
 
-BOLD = "Bold: the best on val. Mean ± standard deviation over runs that differ only in their seeds."
+SPREAD = "Mean ± standard deviation over runs that differ only in their seeds."
+BOLD = f"Bold: the best on val. {SPREAD}"
+FIGURE = (
+    "Test mAP of students and teachers",
+    "Each dot is a student, each diamond a mean. The square marks the row that val chooses.",
+)
 
 
 @click.command(cls=Stage)
@@ -45,6 +51,7 @@ def main(folders: tuple[Path, ...], by: tuple[str, ...], all_commits: bool) -> N
     rows = table.rows(runs, keys)
     columns = table.needed(rows, keys)
     text = table.markdown(rows, keys, columns) + f"\n{BOLD}\n"
+    notes = table.notes(rows, keys, columns)
     out = Run().reports / "compare"
     with files.atomic_write(out) as folder:
         folder.mkdir()
@@ -54,7 +61,13 @@ def main(folders: tuple[Path, ...], by: tuple[str, ...], all_commits: bool) -> N
         groups = [group for row in rows if (group := _group(row, keys, columns)).students]
         if groups:
             figure.students(folder / "compare.png", folder / "compare.svg", groups=groups)
+        shown = table.in_words(rows, keys, columns, "★ {}")
+        page = _page(shown, notes, {"compare.png": FIGURE} if groups else {})
+        (folder / "index.html").write_text(page, encoding="utf-8")
+    overview.refresh(Run())
     click.echo(text, nl=False)
+    for note in notes:
+        click.echo(f"note: {note}")
     if left_out:
         click.echo(left_out)
     if len(columns) < len(keys):
@@ -65,14 +78,26 @@ def main(folders: tuple[Path, ...], by: tuple[str, ...], all_commits: bool) -> N
     if repeated := table.repeated(rows):
         names = some([escaped(run.name) for run in repeated])
         click.echo(f"runs with the same params as another run, but other metrics: {names}")
-    click.echo(f"runs: {len(runs):,}, rows: {len(rows):,}; table and figure: {out}")
+    click.echo(f"runs: {len(runs):,}, rows: {len(rows):,}; table and figure: {out / 'index.html'}")
+
+
+def _page(runs: dict[str, list[str]], notes: list[str], figures: dict[str, tuple[str, str]]) -> str:
+    return results_page.page(
+        "Comparison of runs",
+        f"Each row has the runs of equal params. {SPREAD} A star marks the best on val.",
+        notes,
+        {"Runs": runs},
+        figures,
+        ["table.csv", "runs.csv", "table.md"],
+    )
 
 
 def _group(row: table.Row, keys: list[str], columns: list[str]) -> figure.Group:
     val = row.measured(table.CHOSEN_BY)
     return figure.Group(
         table.label(row, keys, columns), row.measured("student.mAP"), row.measured("teacher.mAP"),
-        mean(val) if val else float("nan"), row.preferred,
+        mean(val) if val else float("nan"),
+        row.preferred and row.best_on_val == table.CHOSEN_BY,
     )  # fmt: skip
 
 

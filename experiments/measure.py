@@ -1,12 +1,13 @@
-"""measure: index, truth, a model -> reports/measure/, for comparisons of runs.
+"""measure: index, truth, models -> reports/measure/, for comparisons of runs.
 
 Run `python -m experiments.measure` in a folder where `train_teacher` ran, or with `student` where
 `train_student` ran. `evaluate` needs a student, which the references of a sweep do not have, and
-keeps no scores of test images, which a bootstrap over these needs.
+keeps no scores of test images, which a bootstrap over these needs. `ensemble` measures the mean
+score of all teachers of the run.
 """
 
 import json
-from typing import get_args
+from typing import Literal, get_args
 
 import click
 
@@ -16,6 +17,7 @@ from pipeline.artifacts.tables import Scores
 from pipeline.core import files
 from pipeline.core.params import read_section
 from pipeline.evaluation.metrics import mean_average_precision
+from pipeline.inference import ensemble
 from pipeline.inference.score import choose_device
 from pipeline.inference.scorer import Scorer
 from pipeline.models import model_file
@@ -26,24 +28,28 @@ TEST_SCORES = "test_scores.parquet"
 
 
 @click.command(cls=Stage)
-@click.argument("role", type=click.Choice(get_args(Role)), default="teacher")
-def main(role: Role) -> None:
-    """Write val and test mAP of the teacher or the student, and its scores of the test images."""
+@click.argument("what", type=click.Choice([*get_args(Role), "ensemble"]), default="teacher")
+def main(what: Role | Literal["ensemble"]) -> None:
+    """Write val and test mAP of a model or of all teachers, and the scores of the test images."""
     params = read_section(PARAMS, "evaluate", EvaluateParams)
     fabric = choose_device("32")
     run = Run()
     index = run.read_index()
     truth = run.read_truth(index)
-    path = run.teacher_model if role == "teacher" else run.student_model
-    model = model_file.load(path, index.classes, role)
-    fabric.to_device(model)
-    probs = Scorer(fabric, params.batch_size).score(model, index, "test")
+    scorer = Scorer(fabric, params.batch_size)
+    if what == "ensemble":
+        models = ensemble.load(run.teacher, index)
+        val = ensemble.mean_score(scorer, models, index, "val")
+        val_map = mean_average_precision(index.labels[index.rows("val")], val)
+    else:
+        path = run.teacher_model if what == "teacher" else run.student_model
+        models = [model_file.load(path, index.classes, what)]
+        val_map = curves.read(run.curves(what)).best.val_mAP
+    probs = ensemble.mean_score(scorer, models, index, "test")
     if not fabric.is_global_zero:
         return
-    metrics = {
-        f"{role}.val_mAP": round(curves.read(run.curves(role)).best.val_mAP, 4),
-        f"{role}.mAP": round(mean_average_precision(truth.of(index, "test"), probs), 4),
-    }
+    test_map = mean_average_precision(truth.of(index, "test"), probs)
+    metrics = {"val_mAP": round(val_map, 4), "test_mAP": round(test_map, 4)}
     with files.atomic_write(run.reports / "measure") as folder:
         folder.mkdir()
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")

@@ -7,12 +7,15 @@ It is complete or absent, so after a kill or a stop call the same command again.
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -37,14 +40,23 @@ Values = dict[str, Any]
 PLACES = tuple(f"{folder.name}/" for folder in (Run().data, Run().reports))
 _LOCKS: defaultdict[Path, Lock] = defaultdict(Lock)
 
-AN: Values = {"train_teacher.loss": "an"}
+AN: Values = {"train_teacher.source": "images", "train_teacher.loss": "an"}
 FULL_LABELS: Values = {
     "prepare.observe.process": "uniform",
     "prepare.observe.num_pos": "all",
     "prepare.observe.num_neg": "all",
+    "train_teacher.source": "images",
     "train_teacher.loss": "bce",
 }
-IUN: Values = {"prepare.observe.num_neg": "all", "train_teacher.loss": "iun"}
+IUN: Values = {
+    "prepare.observe.num_neg": "all",
+    "train_teacher.source": "images",
+    "train_teacher.loss": "iun",
+}
+
+
+# The stages of a run that come after its training.
+AFTER_TRAINING = ("evaluate", "measure", "measure_student")
 
 
 class NotKeptError(Exception):
@@ -110,8 +122,9 @@ def stages(
         out: where the folders are kept. (Checkpoints and decoded images are in the cache folder,
             as with any stage.)
         values: all of params.yaml.
-        names: the stages, in their order; "measure" may follow "train_teacher", and
-            "measure_student" may follow "train_student".
+        names: the stages, in their order. "measure_teacher" and "measure_ensemble" may follow
+            "train_teacher", "measure_student" may follow "train_student"; "prepare_val_added"
+            and "prepare_val_alone" may take the place of "prepare".
         sources: folders with the files that the stages read and do not make. The first folder
             that has a file counts.
         threads: the number of threads that the stages may use; None: their own choice. Another
@@ -191,6 +204,40 @@ def forget_partial(out: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@dataclass(frozen=True)
+class Progress:
+    """A run that is not finished.
+
+    Attributes:
+        done: the finished part of its trainings' epochs, 0 to 1.
+        text: the stage and, during a training, the epoch.
+    """
+
+    done: float
+    text: str
+
+
+def running(out: Path) -> list[Progress]:
+    """Return the progress of the runs below `out`, from the logs of their stages."""
+    found = []
+    for folder in sorted(out.glob("*.partial")):
+        with suppress(FileNotFoundError):  # the run ended meanwhile, and its folder was renamed
+            logs = sorted(folder.glob("*.log"), key=lambda path: path.stat().st_mtime)
+            if logs:
+                text = logs[-1].read_text(encoding="utf-8", errors="replace")
+                found.append(_progress(logs[-1].stem, text))
+    return found
+
+
+def _progress(stage: str, log: str) -> Progress:
+    """Return the progress of a run, by the stage that runs and the log of that stage."""
+    epochs = re.findall(r"^epoch (\d+)/(\d+) ", log, re.MULTILINE)
+    if not epochs:
+        return Progress(1.0 if stage in AFTER_TRAINING else 0.0, stage)
+    epoch, last = epochs[-1]
+    return Progress(int(epoch) / int(last), f"{stage} {epoch}/{last}")
+
+
 def student_metrics(folder: Path) -> Values:
     """Return the metrics that `evaluate` wrote in a folder: student, pseudo-labels, teacher."""
     metrics = _metrics(Run.at(folder).evaluation)
@@ -213,14 +260,13 @@ def generation_metrics(folder: Path) -> list[Values]:
     return [{str(name): value for name, value in row.items()} for row in rows]
 
 
-def teacher_metrics(folder: Path) -> Values:
-    """Return the metrics of the teacher that "measure" wrote in a folder."""
-    metrics = _metrics(Run.at(folder).reports / "measure")
-    return {"val_mAP": metrics["teacher.val_mAP"], "test_mAP": metrics["teacher.mAP"]}
+def measured(folder: Path) -> Values:
+    """Return val_mAP and test_mAP that "measure_..." wrote in a folder."""
+    return _metrics(Run.at(folder).reports / "measure")
 
 
 def test_scores(folder: Path) -> Path:
-    """Return the table of test scores that "measure" or "measure_student" wrote in a folder."""
+    """Return the table of test scores that "measure_..." wrote in a folder."""
     return Run.at(folder).reports / "measure" / TEST_SCORES
 
 
@@ -267,13 +313,16 @@ def _graph() -> Values:
             "outs": stage["outs"],
         }
     run = Run()
-    for name, role in (("measure", "teacher"), ("measure_student", "student")):
-        graph[name] = {
+    for how in ("added", "alone"):
+        module = {"module": "experiments.complete_val", "arguments": [how]}
+        graph[f"prepare_val_{how}"] = graph["prepare"] | module
+    tested = [path.as_posix() for path in (run.index, run.images, run.truth)]
+    for name, models in (("teacher", "teacher"), ("ensemble", "teacher"), ("student", "student")):
+        graph[f"measure_{name}"] = {
             "module": "experiments.measure",
-            "arguments": [role],
+            "arguments": [name],
             "params": ["evaluate"],
-            "data": [path.as_posix() for path in (run.index, run.images, run.truth)]
-            + graph[f"train_{role}"]["outs"],
+            "data": tested + graph[f"train_{models}"]["outs"],
             "outs": [(run.reports / "measure").as_posix()],
         }
     return graph

@@ -7,8 +7,9 @@ stopped sweep goes on where it stopped, and another tau or seed costs only its o
 """
 
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,8 @@ from pipeline.artifacts.run import Run
 from pipeline.core import files, places
 from pipeline.core.errors import InputError, some
 from pipeline.core.params import Params, read_section
-from pipeline.figures.sweep import Sweep, draw
+from pipeline.figures.sweep import CAPTIONS, Sweep, draw
+from pipeline.reports import overview, results_page
 from stages import PARAMS, Stage, ready, say
 
 STUDENT = ["pseudo_label", "train_student", "evaluate"]
@@ -73,12 +75,15 @@ def main(taus: str | None, seeds: str | None, jobs: int, repro: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
     with _alone(out):
         runs.forget_partial(out)
-        rows, failed = _all(_planned(out, params, jobs), jobs)
+        rows, failed = _all(_planned(out, params, jobs), jobs, out)
     if any(row["method"] == "student" for row in rows):
         folder = Run().reports / "sweep"
-        write(folder, pd.DataFrame(rows))
+        write(folder, pd.DataFrame(rows), _calibrated())
+        overview.refresh(Run())
         click.echo((folder / "table.md").read_text(encoding="utf-8"))
-        say(f"figures and results.csv: {folder}; each run's own files: {out}")
+        for note in notes(pd.DataFrame(rows)):
+            say(f"note: {note}")
+        say(f"figures and results.csv: {folder / 'index.html'}; each run's own files: {out}")
     if failed:
         raise InputError(f"{len(failed)} runs failed: {some(failed, 3)}")
 
@@ -140,15 +145,14 @@ def _planned(out: Path, params: SweepParams, jobs: int) -> list[Planned]:
     return planned
 
 
-def _all(planned: list[Planned], jobs: int) -> tuple[list[Values], list[str]]:
+def _all(planned: list[Planned], jobs: int, out: Path) -> tuple[list[Values], list[str]]:
     """Run what is not kept yet; return a row per run, in their order, and a line per failure."""
     rows: list[Values] = []
     failed = []
-    with ThreadPoolExecutor(jobs) as pool, tqdm(total=len(planned), desc="runs") as bar:
+    with ThreadPoolExecutor(jobs) as pool, _Bar(len(planned), out) as bar:
         futures = [pool.submit(run) for *_, run in planned]
         try:
-            for future in futures:
-                future.add_done_callback(lambda _: bar.update())
+            bar.follow(futures)
             for (method, tau, seed, _), future in zip(planned, futures, strict=True):
                 name = ", ".join(
                     [method, *([] if tau is None else [f"tau {tau:g}"]), f"seed {seed}"]
@@ -156,12 +160,43 @@ def _all(planned: list[Planned], jobs: int) -> tuple[list[Values], list[str]]:
                 try:
                     rows.append({"method": method, "tau": tau, "seed": seed} | future.result())
                 except InputError as error:
-                    name = method if tau is None else f"{method}, tau {tau:g}"
-                    failed.append(f"{name}, seed {seed}: {error}")
+                    failed.append(f"{name}: {error}")
         except BaseException:  # stopped: start no further run
             pool.shutdown(cancel_futures=True)
             raise
     return rows, failed
+
+
+class _Bar:
+    """The progress bar of a sweep: finished runs, epochs of the running ones, time left."""
+
+    FORMAT = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+
+    def __init__(self, total: int, out: Path) -> None:
+        self._out, self._total = out, total
+        self._bar = tqdm(total=total, bar_format=self.FORMAT)
+        # A file gets a line a minute.
+        self._seconds = 1.0 if sys.stderr.isatty() else 60.0
+
+    def follow(self, futures: Sequence["Future[Values]"]) -> None:
+        """Show the progress until all are done."""
+        waiting = set(futures)
+        while waiting:
+            _, waiting = wait(waiting, self._seconds, FIRST_COMPLETED)
+            self.show(len(futures) - len(waiting), runs.running(self._out))
+
+    def show(self, done: int, now: list[runs.Progress]) -> None:
+        """Show a state: the number of finished runs, and the running ones."""
+        self._bar.n = min(done + sum(each.done for each in now), self._total)
+        self._bar.set_description_str(f"runs {done}/{self._total}", refresh=False)
+        self._bar.set_postfix_str(", ".join(each.text for each in now), refresh=False)
+        self._bar.refresh()
+
+    def __enter__(self) -> "_Bar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
 
 
 def _student(out: Path, values: Values, threads: int | None) -> Values:
@@ -174,16 +209,19 @@ def _student(out: Path, values: Values, threads: int | None) -> Values:
 def _reference(out: Path, values: Values, threads: int | None) -> Values:
     """Train and measure a reference of the sweep; return its metrics."""
     prepared = runs.stages(out, values, ["prepare"], threads=threads)
-    folder = runs.stages(out, values, ["train_teacher", "measure"], prepared, threads=threads)
-    return runs.teacher_metrics(folder)
+    folder = runs.stages(
+        out, values, ["train_teacher", "measure_teacher"], prepared, threads=threads
+    )
+    return runs.measured(folder)
 
 
-def write(folder: Path, results: pd.DataFrame) -> None:
-    """Write results.csv, seconds.csv, table.md and the figures, all of them or none.
+def write(folder: Path, results: pd.DataFrame, calibrated: str = "none") -> None:
+    """Write results.csv, seconds.csv, table.md, the figures and index.html: all or none.
 
     Args:
         folder: the folder to write.
         results: a row per run, as `_all` returns them, with at least one student.
+        calibrated: the calibration of the teacher's scores, which tau is a threshold on.
     """
     students = results[results["method"] == "student"]
     shared = students.iloc[0]
@@ -201,11 +239,23 @@ def write(folder: Path, results: pd.DataFrame) -> None:
         summary.to_csv(temporary / "by_tau.csv")
         students[["tau", "seed", "seconds"]].to_csv(temporary / "seconds.csv", index=False)
         (temporary / "table.md").write_text(table(tidy), encoding="utf-8")
-        draw(temporary, _drawn(tidy))
+        drawn = draw(temporary, _drawn(tidy, calibrated))
+        (temporary / "index.html").write_text(_page(tidy, drawn), encoding="utf-8")
 
 
 def table(tidy: pd.DataFrame) -> str:
     """Return results.csv as Markdown: mean and standard deviation over seeds."""
+    columns = in_words(tidy, " **(chosen by val)**")
+    return markdown.table([*columns], zip(*columns.values(), strict=True))
+
+
+def in_words(tidy: pd.DataFrame, mark: str) -> dict[str, list[str]]:
+    """Return the columns of a table: mean and standard deviation over seeds, a row per method.
+
+    Args:
+        tidy: results.csv.
+        mark: the text after the chosen tau.
+    """
     names = {
         "student": "student, tau {:g}",
         "teacher": "teacher",
@@ -213,15 +263,43 @@ def table(tidy: pd.DataFrame) -> str:
         "full_labels": "all labels known (oracle)",
         "truth": "truth",
     }
-    rows = []
+    columns: dict[str, list[str]] = {"": [], **{name.replace("_", " "): [] for name in COLUMNS}}
     best = chosen(tidy)
     for method, name in names.items():
         for tau, group in tidy[tidy["method"] == method].groupby("tau", dropna=False):
-            mark = " **(chosen by val)**" if method == "student" and tau == best else ""
+            is_best = method == "student" and tau == best
             known = [group[column].dropna() for column in COLUMNS]
             cells = [spread(values) if len(values) else "" for values in known]
-            rows.append([name.format(tau) + mark, *cells])
-    return markdown.table(["", *(name.replace("_", " ") for name in COLUMNS)], rows)
+            row = [name.format(tau) + (mark if is_best else ""), *cells]
+            for column, cell in zip(columns.values(), row, strict=True):
+                column.append(cell)
+    return columns
+
+
+def notes(tidy: pd.DataFrame) -> list[str]:
+    """Return sentences on the choice of tau that a reader should not miss."""
+    best, told = chosen(tidy), []
+    taus = sorted(tidy[tidy["method"] == "student"]["tau"].unique())
+    if len(taus) > 1 and best in (taus[0], taus[-1]):
+        below = "lower" if best == taus[0] else "higher"
+        told.append(
+            f"Val chooses tau {best:g}, at the edge of the grid from {taus[0]:g} to {taus[-1]:g}. "
+            f"A {below} tau may be better: add some to sweep.taus."
+        )
+    return told
+
+
+def _page(tidy: pd.DataFrame, drawn: list[str]) -> str:
+    captions = {name: CAPTIONS[name] for name in drawn if name in CAPTIONS}
+    return results_page.page(
+        "Sweep of tau",
+        "A student for each tau and seed: mean ± standard deviation over the seeds, mAP in "
+        "percent. Choose tau by val and report test.",
+        notes(tidy),
+        {"Results": in_words(tidy, " (chosen by val)")},
+        {f"{name}.png": caption for name, caption in captions.items()},
+        ["results.csv", "by_tau.csv", "seconds.csv", "table.md"],
+    )
 
 
 def chosen(tidy: pd.DataFrame) -> float:
@@ -231,7 +309,13 @@ def chosen(tidy: pd.DataFrame) -> float:
     return best
 
 
-def _drawn(tidy: pd.DataFrame) -> Sweep:
+def _calibrated() -> str:
+    """Return the calibration that the runs of a sweep have in common."""
+    values = runs.read(PARAMS).get("pseudo_label") or {}
+    return str(values.get("calibrate", "none"))
+
+
+def _drawn(tidy: pd.DataFrame, calibrated: str = "none") -> Sweep:
     """Return the data of the figures, from the seeds that every tau has."""
     students = tidy[tidy["method"] == "student"]
     by_seed = {name: students.pivot(index="tau", columns="seed", values=name) for name in COLUMNS}
@@ -240,13 +324,16 @@ def _drawn(tidy: pd.DataFrame) -> Sweep:
         taus = by_seed["test_mAP"].notna().sum(axis=1)
         raise InputError(f"no seed has a run of every tau; runs by tau: {taus.to_dict()}")
     truth = tidy[tidy["method"] == "truth"]["positives_per_image"].dropna()
-    methods = tidy[~tidy["method"].isin(["student", "truth"])].groupby("method")
+    # A teacher from outside may have no test scores.
+    measured = tidy[tidy["test_mAP"].notna()]
+    methods = measured[~measured["method"].isin(["student", "truth"])].groupby("method")
     return Sweep(
         taus=by_seed["test_mAP"].index.tolist(),
         values={name: table.loc[:, whole].to_numpy(np.float64) for name, table in by_seed.items()},
         references={str(name): group["test_mAP"].tolist() for name, group in methods},
         true_positives_per_image=float(truth.iloc[0]) if len(truth) else None,
         chosen=chosen(tidy),
+        calibrated=calibrated,
     )
 
 

@@ -14,6 +14,7 @@ from pipeline.inspection.terminal import escaped, truncated
 # The metrics of the table and their headings. Those of mAP are in percent.
 METRICS = {
     "teacher.mAP": "teacher mAP",
+    "teacher.val_mAP": "teacher val mAP",
     "student.mAP": "student mAP",
     "student.val_mAP": "student val mAP",
     "pseudo_labels.precision": "precision",
@@ -21,6 +22,7 @@ METRICS = {
     "pseudo_labels.positives_per_image": "positives per image",
 }
 CHOSEN_BY = "student.val_mAP"
+TEACHER_BY = "teacher.val_mAP"
 # Keys that are always shown if they differ.
 FIRST = (*ALWAYS, "prepare.source", "train_teacher.mode")
 MOST_KEYS = 8  # columns; with more, those that distinguish no rows are left out
@@ -45,6 +47,13 @@ class Row:
         """Return the values of a metric from the runs that have it."""
         values = [run.metrics.get(metric) for run in self.runs]
         return [float(value) for value in values if value is not None and isfinite(value)]
+
+    @property
+    def best_on_val(self) -> str:
+        """The metric of the model that val prefers: of the teachers if their mean is higher."""
+        students, teachers = self.measured(CHOSEN_BY), self.measured(TEACHER_BY)
+        by_teachers = students and teachers and mean(teachers) > mean(students)
+        return TEACHER_BY if by_teachers else CHOSEN_BY
 
 
 def without_duplicates(runs: Iterable[FinishedRun]) -> list[FinishedRun]:
@@ -123,10 +132,27 @@ def repeated(table: list[Row]) -> list[FinishedRun]:
 def markdown(table: list[Row], keys: list[str], columns: list[str]) -> str:
     """Return the table as Markdown: mean ± standard deviation, the best on val in bold.
 
+    A student is not bold if its teachers have the higher val mAP; then theirs is.
+
     Args:
         table: the rows.
         keys: the keys of their values.
         columns: the keys to show.
+    """
+    shown = in_words(table, keys, columns, "**{}**")
+    return markdown_table([*shown], zip(*shown.values(), strict=True))
+
+
+def in_words(
+    table: list[Row], keys: list[str], columns: list[str], mark: str
+) -> dict[str, list[str]]:
+    """Return the columns of the table as text.
+
+    Args:
+        table: the rows.
+        keys: the keys of their values.
+        columns: the keys to show.
+        mark: the text of the best number on val, with {} for the number.
     """
     header = [*(ALWAYS.get(key, escaped(key)) for key in columns), "runs", *METRICS.values()]
     lines = []
@@ -136,9 +162,21 @@ def markdown(table: list[Row], keys: list[str], columns: list[str]) -> str:
         cells.append(str(len(row.runs)))
         for metric in METRICS:
             spread = _spread(row.measured(metric))
-            cells.append(f"**{spread}**" if row.preferred and metric == CHOSEN_BY else spread)
+            is_best = row.preferred and metric == row.best_on_val
+            cells.append(mark.format(spread) if is_best else spread)
         lines.append(cells)
-    return markdown_table(header, lines)
+    return {name: [line[at] for line in lines] for at, name in enumerate(header)}
+
+
+def notes(table: list[Row], keys: list[str], columns: list[str]) -> list[str]:
+    """Return a sentence on each best row whose teachers have the higher val mAP."""
+    return [
+        f"Val prefers the teacher of the best row, {label(row, keys, columns)}: it has "
+        f"{mean(row.measured(TEACHER_BY)):.2f} mAP on val, the student "
+        f"{mean(row.measured(CHOSEN_BY)):.2f}."
+        for row in table
+        if row.preferred and row.best_on_val == TEACHER_BY
+    ]
 
 
 def columns_of_rows(table: list[Row], keys: list[str]) -> dict[str, list[object]]:

@@ -6,6 +6,7 @@ here. The Params classes of the sections define which keys are used.
 
 from pipeline.core.params import Params, Values, merged, unused_keys, without
 from pipeline.datasets.prepare import PrepareParams
+from pipeline.inference.score import ScoreParams
 from pipeline.training.generations import StudentParams
 from pipeline.training.teachers import TrainTeacherParams
 from pipeline.training.train import TrainParams
@@ -14,6 +15,7 @@ from pipeline.training.train import TrainParams
 SECTIONS: dict[str, type[Params]] = {
     "prepare": PrepareParams,
     "train_teacher": TrainTeacherParams,
+    "score": ScoreParams,
     "train_student": StudentParams,
 }
 SHARED, _ = TrainParams.shared or ("", Params)

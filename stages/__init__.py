@@ -1,11 +1,13 @@
 """The stages: one click command per stage of dvc.yaml, of the same name.
 
-The commands labels, inspect, review and analyse show the results of a run and are not in dvc.yaml.
+The commands labels, inspect, review, analyse and overview show the results of a run. predict labels
+new images with its model, export writes the model for other programs. They are not in dvc.yaml.
 
 Each command also runs without DVC, from the folder that holds params.yaml:
 `python -m stages.prepare`.
 """
 
+import inspect
 import io
 import logging
 import os
@@ -19,7 +21,7 @@ from typing import Any
 import click
 from tqdm.auto import tqdm
 
-from pipeline.core import alarm, launch, stopping
+from pipeline.core import alarm, launch, seconds, stopping
 from pipeline.core.errors import InputError, one_line, printable
 
 # Looked up now: the starter may end during the import of torch, which takes seconds.
@@ -30,6 +32,10 @@ STARTER = stopping.starter()
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 PARAMS = Path("params.yaml")
+# The stages of dvc.yaml, in their order.
+STAGES = (
+    "inputs", "prepare", "train_teacher", "score", "pseudo_label", "train_student", "evaluate",
+)  # fmt: skip
 
 # Seconds that a launcher's helper processes wait before they fail with an error from before the
 # processes are connected. The first process has the same error and prints it meanwhile.
@@ -83,7 +89,10 @@ class Stage(click.Command):
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
             with stopping.stoppable(STARTER):
-                return None if self.solo and launch.is_helper() else super().invoke(ctx)
+                started = time.time()
+                result = None if self.solo and launch.is_helper() else super().invoke(ctx)
+                self.note(started)
+                return result
         except InputError as error:
             raise click.ClickException(str(error)) from None
         except BrokenPipeError:  # the reader closed the pipe; click ends quietly
@@ -98,6 +107,14 @@ class Stage(click.Command):
             ctx.exit(stopped.exit_code)
         finally:
             logger.removeHandler(handler)
+
+    def note(self, started: float) -> None:
+        """Keep the seconds that a stage of dvc.yaml took since it started."""
+        name = Path(inspect.getfile(self.callback)).stem if self.callback else ""
+        if name in STAGES and not launch.is_helper():
+            ended = time.time()
+            with suppress(InputError, OSError):  # the results are complete without the note
+                seconds.write(name, seconds.Note(ended - started, ended))
 
 
 class SoloStage(Stage):

@@ -18,7 +18,7 @@ from pipeline.evaluation.analysis.scores import Split
 from pipeline.inference.score import choose_device, describe_device
 from pipeline.inference.scorer import Scorer
 from pipeline.models import model_file
-from pipeline.reports import analysis_report
+from pipeline.reports import analysis_report, overview
 from stages import Stage, say
 
 RUN = Run()
@@ -79,6 +79,8 @@ def main(
     }
     scored = []
     for name, model in loaded.items():
+        if fabric.is_global_zero:
+            say(f"scoring with {name}", err=True)
         fabric.to_device(model)
         is_scored = teacher is not None and paths[name] == RUN.teacher_model
         found = score(scorer, index, name, model, known and not is_scored)
@@ -87,15 +89,19 @@ def main(
     if with_landscape:
         grid = Grid(landscape_grid, landscape_seed)
         test = truth.of(index, "test")
+        if fabric.is_global_zero:
+            say("computing the loss around both models", err=True)
         around = landscape(scorer, index, test, loaded, grid, landscape_images)
     if not fabric.is_global_zero:
         return
     folder = RUN.reports / "analyse"
     say(f"device: {describe_device(fabric, '32')}")
     both = (scored[0], scored[1])
+    say("drawing", err=True)
     analysis = analyse(index, truth, pseudo, both, split, column)
     analysis = replace(analysis, landscape=around)
     analysis_report.write(folder, analysis)
+    overview.refresh(RUN)
     for number, value in analysis_report.summary(analysis).items():
         say(f"{number:34} {'-' if value is None else value}")
     for note in analysis.notes:

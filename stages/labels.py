@@ -10,6 +10,7 @@ import click
 from pipeline.artifacts.run import Run, RunTables
 from pipeline.core.errors import InputError
 from pipeline.label_exports import formats
+from pipeline.reports import overview
 from pipeline.viewer import page
 from stages import SoloStage, say
 
@@ -72,6 +73,7 @@ def write_page(run: Run, path: Path, out: Path, most: int, with_thumbnails: bool
         val_scores = run.read_scores(index, "val")
     of_run = RunTables(index, scores, pseudo, truth, val_scores)
     data_shown = page.write(out, path, of_run, most, with_thumbnails)
+    overview.refresh(Run())
     for note in data_shown["notes"]:
         say(f"note: {note}")
     if data_shown["files"] is not None:

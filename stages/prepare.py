@@ -6,7 +6,7 @@ from pipeline.artifacts import tables
 from pipeline.artifacts.run import Run
 from pipeline.core import files
 from pipeline.core.params import read_section
-from pipeline.datasets.prepare import PrepareParams, prepare
+from pipeline.datasets.prepare import Prepared, PrepareParams, prepare
 from stages import PARAMS, SoloStage
 
 
@@ -14,8 +14,11 @@ from stages import PARAMS, SoloStage
 def main() -> None:
     """Read the source, split it, draw the observed labels, write index and truth."""
     params = read_section(PARAMS, "prepare", PrepareParams)
-    run = Run()
-    prepared = prepare(params)
+    write(Run(), prepare(params))
+
+
+def write(run: Run, prepared: Prepared) -> None:
+    """Write the tables of a run's data, all or none."""
     index = prepared.index
     embedded_ids = index.image_ids if prepared.images else []
     with files.atomic_write_all(run.images, run.truth, run.index) as (images, truth, table):

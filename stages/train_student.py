@@ -6,8 +6,8 @@ import click
 
 from pipeline.artifacts.run import Run
 from pipeline.core.params import read_section
+from pipeline.losses import catalogue
 from pipeline.losses.priors import PriorMatching
-from pipeline.losses.student import FullSupervision
 from pipeline.pseudo_labels.rules import params_of, pseudo_labels
 from pipeline.training import generations
 from pipeline.training.generations import StudentParams
@@ -22,7 +22,7 @@ def main() -> None:
     run = Run()
     index = run.read_index()
     pseudo = run.read_pseudo_labels(index)
-    make_loss: MakeLoss = FullSupervision
+    make_loss: MakeLoss = partial(catalogue.build, params)
     if params.prior_weight:
         make_loss = partial(PriorMatching, weight=params.prior_weight)
     # Each generation labels images for the next by the rule and the corrections in the
@@ -31,7 +31,8 @@ def main() -> None:
     if params.generations > 1:
         rule = params_of(run.pseudo_labels, pseudo.rule)
         relabel = partial(pseudo_labels, rule, index, answers=pseudo.answers)
-    made = generations.train_all("train_student", params, index, pseudo, relabel, make_loss)
+    live = run.live("student")
+    made = generations.train_all("train_student", params, index, pseudo, relabel, make_loss, live)
     if not made[-1].trained.first:
         return
     generations.write(run.student, run.curves("student"), made, index.classes)

@@ -4,8 +4,12 @@ import csv
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from dvclive.live import Live
 
@@ -49,14 +53,50 @@ def write(folder: Path, history: History) -> None:
         # DVCLive would otherwise write dvc.yaml and save an experiment.
         with Live(str(temporary), dvcyaml=None, save_dvc_exp=False) as live:
             for epoch in history.epochs:
-                live.step = epoch.epoch
-                for name in CURVES:
-                    live.log_metric(name, getattr(epoch, name))
+                _log(live, epoch)
             live.summary |= {
                 "best_epoch": history.best.epoch,
                 "best_val_mAP": history.best.val_mAP,
             }
         (temporary / SUMS).write_text("".join(_sum(temporary, path) for path in SUMMED))
+
+
+# Takes the number of epochs of earlier phases, and the epochs of this phase so far.
+Follow = Callable[[int, list[Epoch]], None]
+# Lets `dvc plots show` and editors find the curves in a folder that git ignores.
+PLOTS = "plots:\n- plots/metrics:\n    x: step\n"
+
+
+@contextmanager
+def followed(folder: Path | None) -> Iterator[Follow]:
+    """Yield a function that adds the new epochs of a training to the curves in a folder.
+
+    The folder exists for the time of the block. It is for people who watch a running training;
+    `write` writes the curves that are kept.
+
+    Args:
+        folder: None: the function does nothing.
+    """
+    if folder is None:
+        yield lambda before, epochs: None
+        return
+    shutil.rmtree(folder, ignore_errors=True)  # of a killed training
+    shown = 0
+    live: Any = Live(str(folder), dvcyaml=None, save_dvc_exp=False)
+
+    def follow(before: int, epochs: list[Epoch]) -> None:
+        nonlocal shown
+        for epoch in epochs[shown - before :]:
+            _log(live, replace(epoch, epoch=before + epoch.epoch))
+        shown = before + len(epochs)
+        live.make_summary()
+        (folder / "dvc.yaml").write_text(PLOTS)
+
+    try:
+        yield follow
+    finally:
+        live.end()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def read(folder: Path) -> History:
@@ -92,6 +132,12 @@ def read(folder: Path) -> History:
                 )
     epochs = [Epoch(*values) for values in zip(numbers, *columns, strict=True)]
     return History(epochs, epochs[kept - 1])
+
+
+def _log(live: Live, epoch: Epoch) -> None:
+    live.step = epoch.epoch
+    for name in CURVES:
+        live.log_metric(name, getattr(epoch, name))
 
 
 def _path(name: str) -> str:

@@ -17,6 +17,8 @@ Role = Literal["teacher", "student"]
 # The evaluated model file: the teacher, or the last student.
 MODEL = "model.safetensors"
 GENERATION = "generation-{}"
+# Lies in the teacher's folders if no teacher was trained, since the scores come from outside.
+NO_TEACHER = "no_teacher.json"
 
 
 def generation(number: int) -> str:
@@ -129,6 +131,11 @@ class Run:
         return self.teacher / MODEL
 
     @property
+    def has_teacher(self) -> bool:
+        """Whether a teacher was trained; else the scores come from outside."""
+        return not (self.teacher / NO_TEACHER).exists()
+
+    @property
     def student_model(self) -> Path:
         """The evaluated student, the last of its generations."""
         return self.student / MODEL
@@ -139,12 +146,19 @@ class Run:
         return self.reports / "evaluate"
 
     def scores(self, split: str = "train") -> Path:
-        """Return the path of the teacher's scores of "train" or "val"."""
+        """Return the path of the teacher's scores of "train" or "val".
+
+        Those of "test" are the scores from outside, if they took the place of a teacher.
+        """
         return self.data / ("scores.parquet" if split == "train" else f"{split}_scores.parquet")
 
     def curves(self, role: str) -> Path:
         """Return the folder of the curves of the "teacher" or the "student"."""
         return self.reports / f"train_{role}"
+
+    def live(self, role: str) -> Path:
+        """Return the folder of the curves of the "teacher" or the "student" while it trains."""
+        return self.reports / f"live_{role}"
 
     def read_index(self, needed: tuple[str, ...] = SPLITS) -> Index:
         """Read the index.
@@ -169,7 +183,7 @@ class Run:
 
         Args:
             index: the index.
-            split: "train" or "val".
+            split: "train", "val" or "test", which may have no row.
             made_from: digests of other sources: teacher.
 
         Raises:
@@ -178,6 +192,8 @@ class Run:
         """
         path = self.scores(split)
         scores = tables.read_scores(path, index.classes)
+        if split == "test" and not scores.image_ids:
+            return scores
         tables.check_same_images(path, scores.image_ids, index.ids(index.rows(split)))
         tables.check_made_from(path, scores.about, index=index.digest(), **made_from)
         return scores

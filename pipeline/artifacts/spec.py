@@ -9,12 +9,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from pipeline.artifacts import parquet
 from pipeline.artifacts.cross_fitting import Fold
+from pipeline.artifacts.decisions import Decisions
 from pipeline.artifacts.run import Role
 from pipeline.core.errors import InputError, one_line
 
@@ -26,6 +27,21 @@ RGB = tuple[float, float, float]
 Positive = Annotated[float, Field(gt=0)]
 
 KEY = "spml.spec"
+
+
+@dataclass(frozen=True)
+class Resize:
+    """How an upright 8-bit image becomes the model's input; `reading.squeezed` does it.
+
+    Attributes:
+        mode: both sides become input_size pixels; the aspect ratio is not kept, nothing is cut.
+        interpolation: Pillow's, which averages over all pixels where it shrinks.
+        channels: their order. Values are divided by 255.
+    """
+
+    mode: Literal["squash"] = "squash"
+    interpolation: Literal["bilinear"] = "bilinear"
+    channels: Literal["RGB"] = "RGB"
 
 
 @dataclass(frozen=True)
@@ -44,6 +60,9 @@ class Spec:
             cached, see `features.load`.
         role: teacher or student; None if unknown.
         made_from: digests of its training data, see `tables.made_from`.
+        resize: how images are resized. Earlier models do not say it; it was always the same.
+        decisions: thresholds and calibration chosen on val; None if its labels are not complete
+            or none is positive, and in earlier models.
     """
 
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -58,6 +77,13 @@ class Spec:
     frozen_backbone: bool = False
     role: Role | None = None
     made_from: dict[str, str] = field(default_factory=dict)
+    resize: Resize = Resize()
+    decisions: Decisions | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the decisions are for as many classes."""
+        if self.decisions and len(self.decisions.thresholds) != len(self.classes):
+            raise ValueError(f"decisions should have {len(self.classes)} values, one per class")
 
 
 _SPEC = TypeAdapter(Spec)
@@ -69,7 +95,7 @@ def describe(spec: Spec, state: State) -> dict[str, str]:
     plain = Spec(spec.backbone, spec.classes, spec.input_size, spec.mean, spec.std)
     omitted = {
         key
-        for key in ("held_out", "frozen_backbone", "role", "made_from")
+        for key in ("held_out", "frozen_backbone", "role", "made_from", "decisions")
         if getattr(spec, key) == getattr(plain, key)
     }
     described = {key: value for key, value in asdict(spec).items() if key not in omitted}

@@ -7,9 +7,10 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from pipeline.core.errors import InputError, one_line, some
 
@@ -109,9 +110,14 @@ def write_csv(path: Path, columns: dict[str, list[object]]) -> None:
     A leading ' turns a cell that a spreadsheet would take for a formula into text.
     """
     with path.open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(map(_as_text, columns))
-        rows.writerows(map(_as_text, row) for row in zip(*columns.values(), strict=True))
+        write_csv_rows(file, [columns])
+        write_csv_rows(file, zip(*columns.values(), strict=True))
+
+
+def write_csv_rows(file: TextIO, rows: Iterable[Iterable[object]]) -> None:
+    """Write rows as `write_csv` does, to a file that is open in its way."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerows(map(_as_text, row) for row in rows)
 
 
 def write_json(path: Path, values: dict[str, str | int]) -> None:

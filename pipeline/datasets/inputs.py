@@ -61,21 +61,25 @@ def of_weights(weights: str | None, key: str) -> Description:
         InputError: the file does not exist.
     """
     path = places.weights_file(weights, key)
-    return {"weights": weights} | ({} if path is None else _content(path, key))
+    if path is None:
+        return {"weights": weights}
+    return {"weights": weights, "sha256": _sha256(path, key)}
 
 
-def of_corrections(corrections: str | None, key: str) -> Description:
-    """Describe the table of corrections that `pseudo_label.corrections` names, or null.
+def of_file(file: str | None, path: Path | None, key: str) -> Description:
+    """Describe a file that params.yaml names.
 
     Args:
-        corrections: a file, or None.
-        key: the key in params.yaml, for messages.
+        file: its name there; None if it names none.
+        path: its path.
+        key: its key in params.yaml, for messages.
 
     Raises:
         InputError: the file does not exist.
     """
-    path = places.corrections_file(corrections, key)
-    return {"corrections": corrections} | ({} if path is None else _content(path, key))
+    if path is None:
+        return {"file": file}
+    return {"file": file, "sha256": _sha256(path, key)}
 
 
 def write(path: Path, described: Description) -> None:
@@ -84,11 +88,11 @@ def write(path: Path, described: Description) -> None:
         temporary.write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
-def _content(path: Path, key: str) -> Description:
+def _sha256(path: Path, key: str) -> str:
     (sha256,) = hashes.of_files([path])
     if sha256 is None:
         raise InputError(f"{path}: no such file ({key})")
-    return {"sha256": sha256}
+    return sha256
 
 
 def _read(params: PrepareParams, root: Path) -> tuple[dict[str, str | None], list[str]]:

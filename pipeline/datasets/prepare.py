@@ -21,6 +21,7 @@ from pipeline.datasets import (
     coloured_digits,
     cub,
     digits,
+    long_table,
     nuswide,
     saved_dataset,
     table,
@@ -28,6 +29,7 @@ from pipeline.datasets import (
 )
 from pipeline.datasets.coco_json import CocoJsonParams
 from pipeline.datasets.digits import DigitsParams
+from pipeline.datasets.long_table import LongTableParams
 from pipeline.datasets.observe import (
     BIASED,
     ObserveParams,
@@ -45,7 +47,7 @@ log = logging.getLogger(__name__)
 # The sources that compose their images and need no data root.
 EMBEDDED = ("digits", "coloured_digits")
 # The sources that can hold observed labels, and those whose objects can have boxes.
-WITH_OBSERVED = ("table", "saved_dataset")
+WITH_OBSERVED = ("table", "saved_dataset", "long_table")
 WITH_BOXES = ("coco_json", "voc2012", "coco2014")
 # The readers of the benchmarks that need the data root alone.
 BENCHMARKS: dict[str, Callable[[Path, list[str] | None], Rows]] = {
@@ -64,6 +66,7 @@ class PrepareParams(Params):
         "table",
         "coco_json",
         "saved_dataset",
+        "long_table",
         "voc2012",
         "coco2014",
         "nuswide",
@@ -80,6 +83,7 @@ class PrepareParams(Params):
     table: TableParams
     coco_json: CocoJsonParams
     saved_dataset: SavedDatasetParams
+    long_table: LongTableParams
 
     @classmethod
     def unused(cls, values: Values) -> set[str]:
@@ -156,7 +160,11 @@ def root_of_source(params: PrepareParams) -> Path:
         "table": [params.table.file],
         "coco_json": [params.coco_json.train, params.coco_json.val, params.coco_json.test],
         "saved_dataset": [params.saved_dataset.folder],
-    }
+        "long_table": [
+            params.long_table.train, params.long_table.val, params.long_table.test,
+            params.long_table.classes,
+        ],
+    }  # fmt: skip
     if params.source in own:
         named = [file for file in own[params.source] if file is not None]
         return places.root_of(named, wanted_by)
@@ -175,20 +183,32 @@ def read_source(params: PrepareParams) -> Rows:
             f"prepare.observe.process = 'given': {params.source} has no observed labels; should "
             f"be another process, or prepare.source {' or '.join(WITH_OBSERVED)}"
         )
+    if params.source == "long_table" and not given:
+        raise InputError(
+            f"prepare.observe.process = {params.observe.process!r}: draws from complete labels, "
+            f"which long_table does not give; should be given"
+        )
     if params.source in EMBEDDED:
         return _compose(params)
     root = root_of_source(params)
+    if params.source in BENCHMARKS:
+        return BENCHMARKS[params.source](root, params.classes)
+    if params.source == "voc2012":
+        # The boxes are thousands of small files, so they are read only when needed.
+        with_boxes = params.observe.process in ("size", "location")
+        return voc2012.read(root, params.classes, with_boxes)
+    return _read_own(params, root, given)
+
+
+def _read_own(params: PrepareParams, root: Path, given: bool) -> Rows:
+    """Read the user's own data, in one of its forms."""
     if params.source == "table":
         return table.read(params.table, root, params.classes, given)
     if params.source == "coco_json":
         return coco_json.read(params.coco_json, root, params.classes)
     if params.source == "saved_dataset":
         return saved_dataset.read(params.saved_dataset, root, params.classes, given)
-    if params.source == "voc2012":
-        # The boxes are thousands of small files, so they are read only when needed.
-        with_boxes = params.observe.process in ("size", "location")
-        return voc2012.read(root, params.classes, with_boxes)
-    return BENCHMARKS[params.source](root, params.classes)
+    return long_table.read(params.long_table, root, params.classes)
 
 
 def _compose(params: PrepareParams) -> Rows:

@@ -3,11 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.core.errors import InputError, one_line
+from pipeline.core import frames
+from pipeline.core.errors import InputError
 from pipeline.core.params import Params
 from pipeline.datasets import columns
 from pipeline.datasets.rows import Rows
@@ -50,7 +49,10 @@ def read(params: TableParams, root: Path, classes: list[str] | None, given: bool
             a label is not among the classes; the observed labels contradict the others.
     """
     path = root / params.file
-    frame, declared = _read_frame(path)
+    frame = frames.read(
+        path, "prepare.table.file", "labels should be separated by spaces, not commas"
+    )
+    declared = _declared(path) if path.suffix == ".parquet" else {}
     needed = ("image", "split") if given else ("image", "split", "labels")
     columns.check_columns(path, frame.columns, needed)
     if frame.empty:
@@ -64,30 +66,6 @@ def read(params: TableParams, root: Path, classes: list[str] | None, given: bool
         frame["labels"] = frame["labels"].astype(object).mask(empty, None)
     rows = columns.to_rows([UserTable(str(path), frame, splits, declared)], classes, given)
     return replace(rows, files=(path,))
-
-
-def _read_frame(path: Path) -> tuple[pd.DataFrame, dict[str, tuple[str, ...]]]:
-    """Return the table, and the class names behind each column of numbers."""
-    if path.suffix not in (".csv", ".parquet"):
-        raise InputError(f"{path}: should be a .csv or .parquet file")
-    try:
-        if path.suffix == ".parquet":
-            rows = pq.read_table(path)
-            rows.validate(full=True)  # finds invalid UTF-8 now, not at its first use
-            # Ignore pandas' metadata: its types may differ from the columns' types.
-            return rows.to_pandas(ignore_metadata=True), _declared(path)
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file (prepare.table.file)") from None
-    except (OSError, ValueError, pa.ArrowException) as error:  # pandas raises ValueErrors
-        file_type = path.suffix[1:]
-        raise InputError(f"{path}: cannot be read as {file_type}: {one_line(error)}") from None
-    if not isinstance(frame.index, pd.RangeIndex):  # pandas makes extra fields an index
-        raise InputError(
-            f"{path}: its rows have more fields than its header; labels should be separated by "
-            f"spaces, not commas"
-        )
-    return frame, {}
 
 
 def _declared(path: Path) -> dict[str, tuple[str, ...]]:

@@ -3,13 +3,16 @@
 Metrics that need the complete labels of the training images are left out if these are unknown.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.artifacts.decisions import Thresholds
 from pipeline.artifacts.tables import Index, PseudoLabels, Truth
 from pipeline.core.arrays import BoolMatrix, Probs
+from pipeline.evaluation import findings, multilabel
 from pipeline.evaluation.metrics import (
     average_precisions,
     mean_over_classes,
@@ -26,10 +29,13 @@ class Evaluation:
 
     Attributes:
         metrics: a flat dict; mAP in percent, precision and recall from 0 to 1.
-        teacher_aps: (C,) the teacher's test AP in percent, NaN for a class without positives.
+        teacher_aps: (C,) the teacher's test AP in percent, NaN for a class without positives; all
+            NaN if it is unknown.
         student_aps: (C,) the student's.
         per_class: the columns of the per-class table.
-        note: a sentence on unknown truth of training images; empty if all is known.
+        note: sentences on unknown truth of training images and on unknown test scores; empty if
+            all is known.
+        findings: sentences on what a reader of the metrics should know.
     """
 
     metrics: Metrics
@@ -37,6 +43,7 @@ class Evaluation:
     student_aps: npt.NDArray[np.float64]
     per_class: dict[str, list[object]]
     note: str = ""
+    findings: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -45,6 +52,7 @@ def evaluate(
     pseudo: PseudoLabels,
     probs: dict[str, Probs],
     val_map: dict[str, float],
+    thresholds: Mapping[str, Thresholds | None] | None = None,
 ) -> Evaluation:
     """Evaluate the models on the test images and the pseudo-labels against the complete labels.
 
@@ -53,19 +61,24 @@ def evaluate(
         truth: the complete labels. The pseudo-labels are judged on the train images with known
             truth; without any, the metrics that need it are absent.
         pseudo: the pseudo-labels of the train images.
-        probs: (N_test, C) scores of the test images by "teacher" and "student".
+        probs: (N_test, C) scores of the test images by "student", and by "teacher" unless its
+            scores come from outside and have no test images.
         val_map: the val mAP of the best epoch, in percent, of "teacher" and "student".
+        thresholds: of the labels that "teacher" and "student" give; without them there are no
+            metrics of labels.
     """
     test_truth = truth.of(index, "test")
     train_truth, known = truth.known_of(index, "train")
-    aps = {name: average_precisions(test_truth, probs[name]) for name in ("teacher", "student")}
+    aps = {name: average_precisions(test_truth, probs[name]) for name in probs}
+    unmeasured = np.full(len(index.classes), np.nan)
     targets = index.targets[index.rows("train")]
     quality = pseudo_label_quality(pseudo.labels, targets, train_truth, known, pseudo.corrected)
     right, hidden = quality["right"], quality["hidden"]
     judged = right + quality["wrong"]
     metrics: Metrics = {}
-    for name, class_aps in aps.items():
-        metrics[f"{name}.mAP"] = round(mean_over_classes(class_aps), 4)
+    for name in ("teacher", "student"):
+        mean = mean_over_classes(aps[name]) if name in aps else None
+        metrics[f"{name}.mAP"] = _rounded(mean)
         metrics[f"{name}.val_mAP"] = round(val_map[name], 4)
     metrics["classes_evaluated"] = int(test_truth.any(axis=0).sum())
     if known.any():
@@ -78,10 +91,15 @@ def evaluate(
         metrics["pseudo_labels.corrected"] = int(pseudo.corrected.sum())
     if known.any():
         metrics["truth.positives_per_image"] = _per_image(train_truth[known])
+    for name, scores in probs.items():
+        found = multilabel.metrics(test_truth, scores, (thresholds or {}).get(name))
+        metrics |= {f"{name}.{metric}": round(value, 4) for metric, value in found.items()}
+    metrics |= findings.numbers(test_truth, probs, aps)
+    test_positives = test_truth.sum(axis=0).tolist()
     per_class: dict[str, list[object]] = {
         "class": list(index.classes),
-        "test_positives": test_truth.sum(axis=0).tolist(),
-        "teacher_AP": [_rounded(ap) for ap in aps["teacher"].tolist()],
+        "test_positives": test_positives,
+        "teacher_AP": [_rounded(ap) for ap in aps.get("teacher", unmeasured).tolist()],
         "student_AP": [_rounded(ap) for ap in aps["student"].tolist()],
         "observed": (targets == 1).sum(axis=0).tolist(),
         "added": pseudo.added.sum(axis=0).tolist(),
@@ -89,7 +107,13 @@ def evaluate(
     if known.any():
         per_class["precision"] = [_rounded(ratio(*counts)) for counts in _pairs(right, judged)]
         per_class["recall"] = [_rounded(ratio(*counts)) for counts in _pairs(right, hidden)]
-    return Evaluation(metrics, aps["teacher"], aps["student"], per_class, _note(known))
+    sentences = tuple(findings.sentences(metrics, index.classes, test_positives))
+    notes = [_note(known)] if _note(known) else []
+    if "teacher" not in aps:
+        notes.append("The scores from outside have no test images: teacher.mAP is unknown.")
+    teacher_aps = aps.get("teacher", unmeasured)
+    note = " ".join(notes)
+    return Evaluation(metrics, teacher_aps, aps["student"], per_class, note, sentences)
 
 
 def by_generation(

@@ -21,8 +21,8 @@ from pipeline.evaluation.analysis.scores import (
     Split,
     Wasserstein,
 )
-from pipeline.figures.canvas import NEGATIVE, POSITIVE, STUDENT, TEACHER, canvas
-from pipeline.figures.names import beside, legible
+from pipeline.figures.canvas import NEGATIVE, POSITIVE, STUDENT, TEACHER, canvas, legible
+from pipeline.figures.names import MAX_NAME, beside
 
 Names = tuple[str, str]
 COLOURS = (TEACHER, STUDENT)
@@ -40,7 +40,7 @@ def wasserstein(
     shown = found.compared
     x, y = found.distances[:, shown]
     limits = _limits(found.distances[:, shown])
-    with canvas(*paths, width=6.1, height=6.4) as figure:
+    with canvas(*paths, width=6.1, height=6.4, names=(*models, *classes)) as figure:
         axes = figure.subplots()
         axes.plot(limits, limits, color="black", linewidth=1, linestyle="--")
         _dots(axes, x, y, y - x)
@@ -77,7 +77,7 @@ def densities(
 ) -> None:
     """Draw the densities of one class's scores, a panel per model with shared axes."""
     name = legible(classes[found.column], f"number {found.column}", 40)
-    with canvas(*paths, width=9, height=4.2) as figure:
+    with canvas(*paths, width=9, height=4.2, names=(*models, *classes)) as figure:
         row = figure.subplots(1, 2, sharex=True, sharey=True, gridspec_kw={"wspace": 0.06})
         for axes, model, values in zip(row, _models(models), found.values, strict=True):
             for height, colour in zip(values, (NEGATIVE, POSITIVE), strict=True):
@@ -126,7 +126,7 @@ def _by_score(
     ylabel: str, diagonal: bool,
 ) -> None:  # fmt: skip
     """Draw the share of positives by score, and below it the number of entries in each bin."""
-    with canvas(*paths, width=7, height=6) as figure:
+    with canvas(*paths, width=7, height=6, names=labels) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         handles = []
         for model, bins in enumerate(found):
@@ -160,7 +160,7 @@ def ap_gain(paths: Sequence[Path], models: Names, classes: tuple[str, ...], foun
     rank = found.rank_correlation
     # Rounded first and added to 0, so that -0.001 is not written as "-0.00".
     value = "undefined" if np.isnan(rank) else f"{round(rank, 2) + 0.0:.2f}".replace("-", "−")
-    with canvas(*paths, width=8, height=5) as figure:
+    with canvas(*paths, width=8, height=5, names=(*models, *classes)) as figure:
         axes = figure.subplots()
         axes.axhline(0, color="black", linewidth=1)
         _dots(axes, x, y, y)
@@ -204,7 +204,7 @@ def landscape(paths: Sequence[Path], models: Names, found: Landscape) -> None:
     spaced = np.geomspace if high / low > 10 else np.linspace
     levels = spaced(low * 0.999, high * 1.001, LEVELS + 1)
     norm = BoundaryNorm(levels, 256)
-    with canvas(*paths, width=9.6, height=4.4) as figure:
+    with canvas(*paths, width=9.6, height=4.4, names=models) as figure:
         row = figure.subplots(1, 2, sharex=True, sharey=True)
         for axes, model, losses, centre in zip(
             row, _models(models), found.losses, found.centres, strict=True
@@ -230,7 +230,7 @@ def landscape(paths: Sequence[Path], models: Names, found: Landscape) -> None:
 
 def _models(names: Names) -> Names:
     """Return the names of the models; a name that the font cannot draw is replaced."""
-    return legible(names[0], "model a"), legible(names[1], "model b")
+    return legible(names[0], "model a", MAX_NAME), legible(names[1], "model b", MAX_NAME)
 
 
 def _dots(axes: Axes, x: Floats, y: Floats, gain: Floats) -> None:
@@ -246,4 +246,4 @@ def _dots(axes: Axes, x: Floats, y: Floats, gain: Floats) -> None:
 def _named(classes: tuple[str, ...], shown: "np.ndarray", extreme: Floats) -> dict[int, str]:
     """Return the names of the most extreme dots, by their position in `shown`."""
     order = np.argsort(-np.abs(extreme), kind="stable")[:MAX_NAMED]
-    return {int(at): legible(classes[shown[at]], f"class {shown[at]}") for at in order}
+    return {int(at): legible(classes[shown[at]], f"class {shown[at]}", MAX_NAME) for at in order}

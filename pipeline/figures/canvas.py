@@ -3,13 +3,15 @@
 The colours are those of Okabe and Ito, which colour-blind people can distinguish.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+
+from pipeline.figures import fonts
 
 TEACHER, STUDENT = "#0072B2", "#D55E00"
 POSITIVE, NEGATIVE, UNKNOWN = "#009E73", "#999999", "#CC79A7"
@@ -42,16 +44,24 @@ def canvas(
     width: float,
     height: float,
     layout: Literal["constrained"] | None = "constrained",
+    names: Iterable[str] = (),
 ) -> Iterator[Figure]:
     """Yield a figure, `width` by `height` inches, and write it to `paths` at the end of the block.
 
-    The suffix of a path, .png or .svg, sets its format. Equal figures give equal bytes.
+    The suffix of a path, .png or .svg, sets its format. Equal figures give equal bytes. `names` are
+    the names that the figure shows; they choose its fonts.
     """
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE | {"font.family": fonts.families("".join(names))}):
         figure = Figure(figsize=(width, height), layout=layout)
         yield figure
         for path in paths:
             figure.savefig(path, metadata=METADATA[path.suffix])
+
+
+def legible(name: str, otherwise: str, most: int) -> str:
+    """Return a name on one short line, or `otherwise` if the fonts cannot draw it."""
+    line = short(name, most)
+    return line if line and fonts.can_draw(line) else otherwise
 
 
 def short(name: str, most: int) -> str:

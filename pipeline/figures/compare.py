@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.figures.canvas import STUDENT, TEACHER, canvas, short
+from pipeline.figures.canvas import STUDENT, TEACHER, canvas, legible
 
 MAX_ROWS = 40
 MAX_LABEL = 60  # characters
@@ -41,12 +41,13 @@ def students(*paths: Path, groups: list[Group]) -> None:
     """
     by_val = sorted(groups, key=lambda group: -np.nan_to_num(group.val, nan=-1.0))
     drawn = sorted(by_val[:MAX_ROWS], key=lambda group: np.mean(group.students))
-    labels = [short(group.label, MAX_LABEL) for group in drawn]
+    labels = [legible(group.label, f"row {row}", MAX_LABEL) for row, group in enumerate(drawn, 1)]
     title = "test mAP of students, the best on top"
     if len(groups) > len(drawn):
         title = f"the {len(drawn)} of {len(groups)} rows with the highest val mAP"
     width = 6.5 + 0.075 * max(len(text) for text in labels)
-    with canvas(*paths, width=width, height=1.7 + 0.3 * len(drawn)) as figure:
+    names = [group.label for group in drawn]
+    with canvas(*paths, width=width, height=1.7 + 0.3 * len(drawn), names=names) as figure:
         axis = figure.subplots()
         places = np.arange(len(drawn))
         for place, group in zip(places, drawn, strict=True):

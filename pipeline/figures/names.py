@@ -5,9 +5,6 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.font_manager import FontProperties, findfont, get_font
-
-from pipeline.figures.canvas import short
 
 MAX_NAME = 22  # characters
 FONT_SIZE = 9.5
@@ -17,14 +14,6 @@ DISTANCES = (5.0, 14.0, 26.0, 40.0)
 DIRECTIONS = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)]
 
 Points = npt.NDArray[np.float64]
-
-
-def legible(name: str, otherwise: str, most: int = MAX_NAME) -> str:
-    """Return a name on one short line, or `otherwise` if the font cannot draw it."""
-    line = short(name, most)
-    font = get_font(findfont(FontProperties()))
-    drawable = all(font.get_char_index(ord(character)) for character in line)
-    return line if line and drawable else otherwise
 
 
 def beside(

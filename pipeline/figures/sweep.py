@@ -29,6 +29,7 @@ class Sweep:
         references: the test mAP of each seed in percent, by name in LINES.
         true_positives_per_image: positives per image in the complete labels; None if unknown.
         chosen: the tau that val mAP chooses.
+        calibrated: the calibration of the scores that tau is a threshold on.
     """
 
     taus: Sequence[float]
@@ -36,6 +37,24 @@ class Sweep:
     references: Mapping[str, Sequence[float]] = field(default_factory=dict)
     true_positives_per_image: float | None = None
     chosen: float | None = None
+    calibrated: str = "none"
+
+
+# Title and caption of each figure.
+CAPTIONS = {
+    "test_mAP": (
+        "Test mAP by tau",
+        "The mean over seeds, with a band of one standard deviation. The vertical line is the tau "
+        "that val chooses.",
+    ),
+    "val_mAP": ("Val mAP by tau", "The mean over seeds of the student's best epoch."),
+    "positives": ("Number of labels by tau", "The dashed line is the complete labels."),
+    "quality": (
+        "Precision and recall by tau",
+        "Precision is the share of the added labels that are right, recall the share of the "
+        "unobserved positives that are found.",
+    ),
+}
 
 
 def draw(folder: Path, sweep: Sweep) -> list[str]:
@@ -88,10 +107,8 @@ def _positives(axis: Axes, sweep: Sweep) -> None:
 
 
 def _quality(axis: Axes, sweep: Sweep) -> None:
-    _curve(
-        axis, sweep, "precision", TEACHER, "o-", "precision: share of added labels that are right"
-    )
-    _curve(axis, sweep, "recall", STUDENT, "s--", "recall: share of unobserved positives found")
+    _curve(axis, sweep, "precision", TEACHER, "o-", "precision of the added labels")
+    _curve(axis, sweep, "recall", STUDENT, "s--", "recall of the unobserved positives")
     axis.set_ylim(-0.02, 1.02)
     _finish(axis, sweep, "share", "quality of the added labels")
 
@@ -117,6 +134,10 @@ def _curve(axis: Axes, sweep: Sweep, name: str, colour: str, style: str, label: 
 
 def _finish(axis: Axes, sweep: Sweep, ylabel: str, title: str) -> None:
     if sweep.chosen is not None:
-        label = f"tau chosen by val mAP: {sweep.chosen:g}"
+        at_edge = len(sweep.taus) > 1 and sweep.chosen in (sweep.taus[0], sweep.taus[-1])
+        label = f"tau chosen by val: {sweep.chosen:g}{', edge of the grid' * at_edge}"
         axis.axvline(sweep.chosen, color=MISSED, linestyle=":", linewidth=2, label=label)
-    axis.set(xlabel="tau (threshold on the teacher's probability)", ylabel=ylabel, title=title)
+    scores = "the teacher's score"
+    if sweep.calibrated != "none":
+        scores += f", calibrated by {sweep.calibrated}"
+    axis.set(xlabel=f"tau (threshold on {scores})", ylabel=ylabel, title=title)

@@ -33,28 +33,40 @@ def score(scorer: Scorer, folder: Path, index: Index) -> dict[str, Probs]:
     Raises:
         InputError: a model is missing, damaged or made for other data; images cannot be read.
     """
-    n, models = len(index.rows("train")), _models(folder, index)
-    sums = {split: np.zeros((len(index.rows(split)), len(index.classes))) for split in SPLITS}
+    n, models = len(index.rows("train")), load(folder, index)
+    sums = np.zeros((n, len(index.classes)))
     counts = np.zeros((n, 1))
     for model in models:
         scorer.fabric.to_device(model)
         fold = model.spec.held_out
         rows = np.arange(n) if fold is None else fold.rows()
-        sums["train"][rows] += scorer.score(model, index, "train", rows)
+        sums[rows] += scorer.score(model, index, "train", rows)
         counts[rows] += 1
-        sums["val"] += scorer.score(model, index, "val")
     missed = int((counts == 0).sum())
     if missed:
         raise InputError(
             f"{folder}: {missed} of {n} training images are in the fold of no model; should hold "
             f"a model per fold: run train_teacher again"
         )
-    means = {"train": sums["train"] / counts, "val": sums["val"] / len(models)}
-    return {split: mean.astype(np.float32) for split, mean in means.items()}
+    train = (sums / counts).astype(np.float32)
+    return {"train": train, "val": mean_score(scorer, models, index, "val")}
 
 
-def _models(folder: Path, index: Index) -> list[Classifier]:
-    """Return the models that score: those with a held-out fold if there are any, else all."""
+def mean_score(scorer: Scorer, models: list[Classifier], index: Index, split: str) -> Probs:
+    """Return the mean probabilities of the models for the images of a split, (N, C)."""
+    total = np.zeros((len(index.rows(split)), len(index.classes)))
+    for model in models:
+        scorer.fabric.to_device(model)
+        total += scorer.score(model, index, split)
+    return (total / len(models)).astype(np.float32)
+
+
+def load(folder: Path, index: Index) -> list[Classifier]:
+    """Return the models that score: those with a held-out fold if there are any, else all.
+
+    Raises:
+        InputError: a model is missing, damaged or made for other data.
+    """
     first = folder / MODEL
     others = sorted(set(folder.glob("*.safetensors")) - {first})
     models = {path: model_file.load(path, index.classes, "teacher") for path in [first, *others]}

@@ -15,7 +15,14 @@ from pipeline.models.classifier import Classifier
 
 
 @torch.inference_mode()
-def load(fabric: Fabric, model: Classifier, images: Images, name: str, batch_size: int) -> Features:
+def load(
+    fabric: Fabric,
+    model: Classifier,
+    images: Images,
+    name: str,
+    batch_size: int,
+    mirror: bool = False,
+) -> Features:
     """Return the features of images, in evaluation mode and 32-bit, without augmentation.
 
     They are stored in the cache folder under a name made of the images and the network's weights
@@ -27,6 +34,7 @@ def load(fabric: Fabric, model: Classifier, images: Images, name: str, batch_siz
         images: (N, H, W, 3) uint8.
         name: identifies the images; see `decode_cache.key`.
         batch_size: images at a time.
+        mirror: whether to take the mirror images.
 
     Returns:
         (N, D) float32, finite.
@@ -36,6 +44,7 @@ def load(fabric: Fabric, model: Classifier, images: Images, name: str, batch_siz
     """
     key = identity.name_of(
         name,
+        mirror,
         model.digest(head=False),
         identity.code(__name__, "pipeline.models.classifier"),
         fabric.device.type,
@@ -49,7 +58,8 @@ def load(fabric: Fabric, model: Classifier, images: Images, name: str, batch_siz
         model.eval()
 
         def features_of(batch: Tensor) -> Tensor:
-            return model.features(to_float(batch))
+            inputs = to_float(batch)
+            return model.features(inputs.flip(3) if mirror else inputs)
 
         features = over_all(fabric, features_of, images, batch_size, "features")
         wrong = int((~np.isfinite(features)).any(axis=1).sum())

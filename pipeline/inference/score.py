@@ -25,6 +25,7 @@ from pipeline.core.arrays import Inputs, Probs
 from pipeline.core.errors import InputError
 from pipeline.core.launch import World
 from pipeline.core.params import Params
+from pipeline.inference.outside import OutsideParams
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +39,11 @@ _FABRIC_PRECISION: dict[Precision, Literal["32-true", "bf16-mixed"]] = {
 
 
 class ScoreParams(Params):
-    """`score`: the batch size, and whether to average over each image and its mirror image."""
+    """`score`: the batch size, the average over mirror images, the scores of another model."""
 
     batch_size: int = Field(ge=1)
     flip: bool
+    outside: OutsideParams
 
 
 def choose_device(precision: Precision) -> Fabric:
@@ -178,13 +180,22 @@ def predict(
         flip: whether to average the probabilities of each image and its mirror image.
     """
     model.eval()
+    return over_all(
+        fabric, lambda batch: probabilities(model, batch, flip), images, batch_size, "scoring"
+    )
 
-    def probs(batch: Tensor) -> Tensor:
-        inputs = to_float(batch) if batch.dtype == torch.uint8 else batch
-        straight = torch.sigmoid(model(inputs).float())
-        return (straight + torch.sigmoid(model(inputs.flip(3)).float())) / 2 if flip else straight
 
-    return over_all(fabric, probs, images, batch_size, "scoring")
+def probabilities(model: nn.Module, batch: Tensor, flip: bool = False) -> Tensor:
+    """Return the probabilities of a batch, (B, C) float32; arguments as of `predict`.
+
+    Args:
+        model: in evaluation mode.
+        batch: (B, H, W, 3) uint8, or (B, D) float32, on the device.
+        flip: see `predict`.
+    """
+    inputs = to_float(batch) if batch.dtype == torch.uint8 else batch
+    straight = torch.sigmoid(model(inputs).float())
+    return (straight + torch.sigmoid(model(inputs.flip(3)).float())) / 2 if flip else straight
 
 
 @torch.inference_mode()

@@ -11,7 +11,7 @@ k is the probability that an unknown label is a positive, v its weight.
 """
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -82,11 +82,14 @@ class Loss(nn.Module):
         epoch: the epoch of the training, 1 in the first; the loop sets it.
         lr_multiplier: multiplies the learning rate for the loss's own parameters.
         per_image: whether it stores state of every image.
+        second_view: changes of the augmentation (`train.augment`) for a second view of each
+            image, whose logits `consistency` gets; None: there is one view.
     """
 
     epoch: int = 1
     lr_multiplier: float = 1.0
     per_image: bool = False
+    second_view: dict[str, Any] | None = None
 
     def __init__(self, task: Task):
         super().__init__()
@@ -103,6 +106,16 @@ class Loss(nn.Module):
 
     def penalty(self, network: nn.Module) -> Tensor | float:
         """Return the penalty on the network's parameters."""
+        return 0.0
+
+    def consistency(self, logits: Tensor, second: Tensor, targets: Tensor) -> Tensor | float:
+        """Return the term of two views of the images, added to that of the usual view.
+
+        Args:
+            logits: (B, C), of the usual view.
+            second: (B, C), of the second view.
+            targets: (B, C), the observed labels.
+        """
         return 0.0
 
     def wants_scores(self) -> bool:

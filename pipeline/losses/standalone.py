@@ -43,6 +43,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "q3": 1.0,
     },
     "crisp": {"warmup_epochs": 2, "delta": 0.01, "tau": 0.01},
+    "plc": {"tau": 0.6, "lambda": 1.0, "cutout": 0.5, "rand_augment": 2, "rand_magnitude": 9},
 }
 
 

@@ -1,10 +1,12 @@
-"""The backbones by name: our own, and the classification models of torchvision."""
+"""The backbones by name: our own, the classification models of torchvision, and timm's."""
 
 from itertools import pairwise
 from typing import Any
 
 import torchvision
 from torch import Tensor, nn
+
+from pipeline.models import timm_backbones
 
 
 class SmallCNN(nn.Sequential):
@@ -37,20 +39,35 @@ OWN: dict[str, type[nn.Module]] = {"small_cnn": SmallCNN}
 
 
 def names() -> list[str]:
-    """Return the names that `ModelParams.backbone` may have, our own first."""
+    """Return the names that `ModelParams.backbone` may have besides timm's, our own first."""
     return [*OWN, *torchvision.models.list_models(module=torchvision.models)]
+
+
+def problem(name: str) -> str | None:
+    """Return why a name is not that of a backbone that can be built here; None if it is."""
+    if timm_backbones.is_one(name):
+        return timm_backbones.problem(name)
+    if name in names():
+        return None
+    return (
+        f"is not a backbone; should be {', '.join(OWN)}, a model of timm such as "
+        f"{timm_backbones.EXAMPLE}, or a torchvision classification model, one of "
+        f"{', '.join(names()[len(OWN) :])}"
+    )
 
 
 def build(name: str, n_classes: int, input_size: int) -> nn.Module:
     """Build a backbone with a head of C outputs, without weights.
 
     Args:
-        name: one of `names`.
+        name: one without a `problem`.
         n_classes: C.
         input_size: side of the images in pixels.
     """
     if name in OWN:
         return OWN[name](n_classes)
+    if timm_backbones.is_one(name):
+        return timm_backbones.build(name, n_classes, input_size)
     options: dict[str, Any] = {}
     if name.startswith("vit_"):
         options["image_size"] = input_size

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pipeline.artifacts.spec import Spec
 from pipeline.core.errors import InputError, one_line
 from pipeline.core.params import Params
-from pipeline.models import backbones, boost, weights
+from pipeline.models import backbones, boost, timm_backbones, weights
 
 BatchNorm = nn.modules.batchnorm._BatchNorm
 
@@ -31,11 +31,9 @@ class ModelParams(Params):
     @field_validator("backbone")
     @classmethod
     def _is_known(cls, name: str) -> str:
-        if name not in backbones.names():
-            raise ValueError(
-                f"is not a backbone; should be {', '.join(backbones.OWN)} or a torchvision "
-                f"classification model, one of {', '.join(backbones.names()[len(backbones.OWN) :])}"
-            )
+        problem = backbones.problem(name)
+        if problem is not None:
+            raise ValueError(problem)
         return name
 
 
@@ -58,7 +56,7 @@ class Classifier(nn.Module):
         self.register_buffer("mean", torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
         self.net = backbones.build(spec.backbone, len(spec.classes), spec.input_size)
-        self.head_name = _find_head(self.net, len(spec.classes))
+        self.head_name = _find_head(spec.backbone, self.net, len(spec.classes))
         self.maps_name = ""
         if spec.boost_lu is not None:
             self.maps_name = boost.find_maps(self.net, self.head, spec.input_size)
@@ -82,6 +80,8 @@ class Classifier(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Return the input of the head, (B, D) if the head is linear."""
+        if timm_backbones.is_one(self.spec.backbone):
+            return timm_backbones.features(self.net, (images - self.mean) / self.std)
         given: list[Tensor] = []
         hook = self.head.register_forward_pre_hook(lambda head, args: given.append(args[0]))
         self.net((images - self.mean) / self.std)
@@ -106,6 +106,8 @@ class Classifier(nn.Module):
         spec = self.spec
         about = (spec.backbone, spec.input_size, spec.mean, spec.std, spec.boost_lu)
         digest = hashlib.sha256(repr(about).encode())
+        for library in timm_backbones.libraries(spec.backbone).items():
+            digest.update(repr(library).encode())
         for key, value in self.net.state_dict().items():
             if head or not key.startswith(f"{self.head_name}."):
                 digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
@@ -148,7 +150,8 @@ def build(params: ModelParams, classes: tuple[str, ...], section: str = "model")
     spec = Spec(params.backbone, classes, params.input_size, start.mean, start.std, params.boost_lu)
     try:
         model = Classifier(spec, params.freeze_batch_norm)
-        model.eval()(torch.zeros(1, 3, params.input_size, params.input_size))
+        blank = torch.zeros(1, 3, params.input_size, params.input_size)
+        _check_features(model, blank, model.eval()(blank))
     except boost.NoMapsError:
         raise InputError(
             f"{params.key(section, 'boost_lu')} = {params.boost_lu}: {params.backbone} has no "
@@ -169,8 +172,26 @@ def build(params: ModelParams, classes: tuple[str, ...], section: str = "model")
     return model.to(memory_format=torch.channels_last)
 
 
-def _find_head(net: nn.Module, n_classes: int) -> str:
+def _check_features(model: Classifier, images: Tensor, logits: Tensor) -> None:
+    """Check that timm's features lead to the network's logits.
+
+    Raises:
+        InputError: they do not.
+    """
+    spec = model.spec
+    if not timm_backbones.is_one(spec.backbone) or spec.boost_lu is not None:
+        return
+    if not torch.allclose(model.head(model.features(images)), logits, atol=1e-4):
+        raise InputError(
+            f"{spec.backbone}: computes its logits not from its features by its classifier alone; "
+            f"should be a backbone like {timm_backbones.EXAMPLE}"
+        )
+
+
+def _find_head(backbone: str, net: nn.Module, n_classes: int) -> str:
     """Return the name of the layer that computes the logits: the last with C outputs."""
+    if timm_backbones.is_one(backbone):
+        return timm_backbones.head_name(backbone, net)
     named: list[tuple[str, nn.Module]] = list(net.named_modules())
     for name, module in reversed(named):
         if isinstance(module, nn.Linear) and module.out_features == n_classes:

@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from pipeline.artifacts import parquet, spec, tables
-from pipeline.artifacts.run import MODEL, Role
+from pipeline.artifacts.run import MODEL, NO_TEACHER, Role
 from pipeline.core import files
-from pipeline.core.errors import InputError, one_line
+from pipeline.core.errors import InputError
 from pipeline.models import backbones, boost, weights
 from pipeline.models.classifier import Classifier
 
@@ -49,8 +49,9 @@ def load(
         raise InputError(f"{path}: is a {described.role}; should be a {role}: run `dvc repro`")
     parquet.check_same_classes(path, described.classes, expected)
     tables.check_made_from(path, described.made_from, **(made_from or {}))
-    if described.backbone not in backbones.names():
-        raise InputError(f"{path}: {one_line(repr(described.backbone))} is not a backbone")
+    problem = backbones.problem(described.backbone)
+    if problem is not None:
+        raise InputError(f"{path}: its backbone {described.backbone!r} {problem}")
     try:
         model = Classifier(described)
         model.load_state_dict(state)
@@ -65,10 +66,14 @@ def load(
 def digest(folder: Path) -> str:
     """Return a digest of all model files in a folder, from the digests in their metadata.
 
+    A folder without a teacher, because none was trained, has the digest of no file.
+
     Raises:
         InputError: the folder has no model file, or a file is not a model file.
     """
     found = hashlib.sha256()
+    if (folder / NO_TEACHER).exists():
+        return found.hexdigest()
     for path in sorted(folder.glob("*.safetensors")) or [folder / MODEL]:
         _check_exists(path)
         metadata = weights.read_metadata(path)
@@ -78,6 +83,11 @@ def digest(folder: Path) -> str:
 
 
 def _check_exists(path: Path) -> None:
+    if (path.parent / NO_TEACHER).exists():
+        raise InputError(
+            f"{path}: no teacher was trained: train_teacher.source is scores; should be a model, "
+            f"such as that of the student"
+        )
     if not path.is_file():
         raise InputError(f"{path}: no such file; run the stage that trains it first")
 

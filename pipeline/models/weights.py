@@ -1,6 +1,8 @@
-"""Initial weights: torchvision's by name, or a local file, read without running its code."""
+"""Initial weights: torchvision's or timm's, or a local file, read without running its code."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from pipeline.artifacts import spec
 from pipeline.artifacts.spec import RGB, State
 from pipeline.core import places
 from pipeline.core.errors import InputError, one_line
+from pipeline.models import timm_backbones
 from pipeline.models.backbones import OWN
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -43,13 +46,14 @@ class Start:
 def read(backbone: str, weights: str | None, key: str) -> Start:
     """Read the weights that `model.weights` names.
 
-    The normalisation is torchvision's for its weights, the stored one for a model file of this
-    pipeline, and ImageNet's for other files. Without weights it maps images to -1..1.
+    The normalisation is torchvision's or timm's for their weights, the stored one for a model
+    file of this pipeline, and for other files that of timm for a backbone of timm, else
+    ImageNet's. Without weights it maps images to -1..1.
 
     Args:
         backbone: the backbone that the weights should fit.
-        weights: one of torchvision's names, a file (absolute or relative to the data root), or
-            None.
+        weights: one of torchvision's names, "pretrained" for a backbone of timm, a file (absolute
+            or relative to the data root), or None.
         key: the key in params.yaml, for messages.
 
     Raises:
@@ -59,7 +63,9 @@ def read(backbone: str, weights: str | None, key: str) -> Start:
         return Start(None, *CENTRED)
     path = places.weights_file(weights, key)
     if path is not None:
-        return _from_file(path, key)
+        return _from_file(path, key, backbone)
+    if timm_backbones.is_one(backbone):
+        return _of_timm(backbone, weights, key)
     known = [] if backbone in OWN else torchvision.models.get_model_weights(backbone)
     by_name: dict[str, Any] = {entry.name: entry for entry in known}
     if weights not in by_name:
@@ -80,6 +86,16 @@ def read(backbone: str, weights: str | None, key: str) -> Start:
     return Start(state, tuple(transforms.mean), tuple(transforms.std))
 
 
+def _of_timm(backbone: str, weights: str, key: str) -> Start:
+    if weights != timm_backbones.PRETRAINED:
+        raise InputError(
+            f"{key} = {weights!r}: should be null, a file ending in "
+            f"{', '.join(places.WEIGHTS_SUFFIXES)}, or {timm_backbones.PRETRAINED}, of timm"
+        )
+    state = timm_backbones.cached_state(backbone, key)
+    return Start(state, *timm_backbones.normalisation(backbone))
+
+
 def fit(
     state: State, net: nn.Module, head_name: str, backbone: str, input_size: int, source: str
 ) -> dict[str, Tensor]:
@@ -90,7 +106,10 @@ def fit(
     """
     wanted = net.state_dict()
     head = (f"{head_name}.weight", f"{head_name}.bias")
-    current = {_current_name(key): value for key, value in state.items()}
+    if timm_backbones.is_one(backbone):
+        current = timm_backbones.converted(state, net, source)
+    else:
+        current = {_current_name(key): value for key, value in state.items()}
     found = {key: value for key, value in current.items() if key in wanted and key not in head}
     if backbone.startswith("vit_") and "encoder.pos_embedding" in found:
         found = _fit_positions(found, backbone, input_size)
@@ -113,28 +132,32 @@ def read_safetensors(path: Path) -> tuple[State, dict[str, str]]:
     Raises:
         InputError: the file is not a safetensors file, or the disk fails.
     """
-    try:
+    with _in_one_line(path):
         return load_file(path), read_metadata(path)
-    except safetensors.SafetensorError as error:
-        raise InputError(f"{path}: cannot be read as safetensors: {one_line(error)}") from None
-    except RuntimeError as error:  # torch maps the file into memory, and reports the disk's errors
-        raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
 
 
 def read_metadata(path: Path) -> dict[str, str]:
     """Read only the metadata of a safetensors file.
 
     Raises:
-        InputError: the file is not a safetensors file.
+        InputError: as of `read_safetensors`.
     """
+    with _in_one_line(path), safetensors.safe_open(path, "pt") as file:
+        return file.metadata() or {}
+
+
+@contextmanager
+def _in_one_line(path: Path) -> Iterator[None]:
+    """Turn the errors of safetensors into InputErrors."""
     try:
-        with safetensors.safe_open(path, "pt") as file:
-            return file.metadata() or {}
+        yield
     except safetensors.SafetensorError as error:
         raise InputError(f"{path}: cannot be read as safetensors: {one_line(error)}") from None
+    except RuntimeError as error:  # torch maps the file into memory, and reports the disk's errors
+        raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
 
 
-def _from_file(path: Path, key: str) -> Start:
+def _from_file(path: Path, key: str, backbone: str) -> Start:
     if not path.is_file():
         raise InputError(f"{path}: no such file ({key})")
     if path.suffix != ".safetensors":
@@ -145,8 +168,10 @@ def _from_file(path: Path, key: str) -> Start:
             described = spec.read(path, metadata, state)
             bare = {key.removeprefix("net."): value for key, value in state.items()}
             return Start(bare, described.mean, described.std)
+    of_timm = timm_backbones.is_one(backbone)
+    mean, std = timm_backbones.normalisation(backbone) if of_timm else IMAGENET
     # DataParallel prefixes the names with "module.".
-    return Start({key.removeprefix("module."): v for key, v in state.items()}, *IMAGENET)
+    return Start({key.removeprefix("module."): v for key, v in state.items()}, mean, std)
 
 
 def _unpickle(path: Path) -> State:

@@ -138,6 +138,46 @@ def summary(analysis: Analysis) -> Summary:
     return found
 
 
+# The numbers of the summary in words: those of both models, and the others.
+OF_MODELS = {
+    "wasserstein": "mean Wasserstein distance of positives and negatives",
+    "calibration_error": "expected calibration error",
+    "landscape.centre": "loss of the model on test images",
+    "landscape.mean": "mean loss around the model",
+}
+OF_BOTH = {
+    "wasserstein.classes": "classes with a Wasserstein distance",
+    "wasserstein.share_above": "share of these classes that the second model separates better",
+    "densities.class": "class of the figure of scores",
+    "missed_positives.entries": "entries labelled negative",
+    "missed_positives.share": "share of them that are truly positive",
+    "ap_gain.classes": "classes with a gain in AP",
+    "ap_gain.mean": "mean gain in AP, second model minus first (points)",
+    "ap_gain.rank_correlation": "rank correlation of gain and frequency",
+    "landscape.images": "test images of the loss landscape",
+}
+
+
+def summary_in_words(analysis: Analysis) -> Columns:
+    """Return the summary as a table: a row per number, a column per model."""
+    found = summary(analysis)
+    columns: Columns = {"": [], f"{analysis.models[0]} (a)": [], f"{analysis.models[1]} (b)": []}
+    first, second, third = columns.values()
+    for name, text in OF_MODELS.items():
+        if f"{name}.a" in found:
+            first.append(text)
+            second.append(found[f"{name}.a"])
+            third.append(found[f"{name}.b"])
+    return columns
+
+
+def numbers_in_words(analysis: Analysis) -> Columns:
+    """Return the numbers of the summary that are of both models together, as a table."""
+    found = summary(analysis)
+    shown = [name for name in OF_BOTH if name in found]
+    return {"": [OF_BOTH[name] for name in shown], "value": [found[name] for name in shown]}
+
+
 def page(analysis: Analysis) -> str:
     """Return the HTML page; it shows the figures beside it."""
     return pages.render(
@@ -145,8 +185,9 @@ def page(analysis: Analysis) -> str:
         styles=["reports/report.css"],
         models=analysis.models,
         entries=ENTRIES[analysis.split],
-        notes=analysis.notes,
-        summary=summary(analysis),
+        told=analysis.notes,
+        of_models=summary_in_words(analysis),
+        of_both=numbers_in_words(analysis),
         figures={name: FIGURES[name] for name in FIGURES if getattr(analysis, name) is not None},
     )
 

@@ -53,7 +53,12 @@ def _rows(columns: Mapping[str, Sequence[object]]) -> Iterator[tuple[object, ...
     return zip(*columns.values(), strict=True)
 
 
-_TEMPLATES.filters |= {"cell": cell, "rows": _rows}
+def _headed(columns: Mapping[str, Sequence[object]]) -> bool:
+    """Return whether a table has headings: more than one column with a name."""
+    return sum(map(bool, columns)) > 1
+
+
+_TEMPLATES.filters |= {"cell": cell, "headed": _headed, "rows": _rows}
 
 
 def _text(name: str) -> str:

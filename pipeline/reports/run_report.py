@@ -12,8 +12,10 @@ from pipeline.evaluation.evaluate import Evaluation
 from pipeline.evaluation.kinds import kinds_of
 from pipeline.figures import run
 from pipeline.images import decode_cache
-from pipeline.reports import pages
+from pipeline.reports import pages, words
 
+# What the run was made with, and what its reader should know, for the page that links all pages.
+MADE_WITH = "run.json"
 N_CONTACT_IMAGES = 24
 CONTACT_SIZE = 160  # pixels
 
@@ -49,6 +51,7 @@ def write(
     evaluation: Evaluation,
     histories: dict[str, History],
     generations: dict[str, list[object]],
+    made_with: words.Columns,
 ) -> None:
     """Write the report in one atomic write.
 
@@ -58,6 +61,7 @@ def write(
         evaluation: the metrics.
         histories: the training histories of "teacher" and "student".
         generations: the columns of the table of student generations.
+        made_with: the columns of the table of data and settings, from `words.of_run`.
     """
     index, pseudo = tables.index, tables.pseudo
     truth, known = tables.known_truth()
@@ -67,7 +71,14 @@ def write(
         (temporary / "metrics.json").write_text(metrics + "\n", encoding="utf-8")
         files.write_csv(temporary / "per_class.csv", evaluation.per_class)
         files.write_csv(temporary / "generations.csv", generations)
-        (temporary / "index.html").write_text(page(evaluation, generations), encoding="utf-8")
+        run_in_words = {
+            "made_with": dict(zip(*made_with.values(), strict=True)),
+            "findings": told(evaluation),
+        }
+        text = json.dumps(run_in_words, indent=2, ensure_ascii=False)
+        (temporary / MADE_WITH).write_text(text + "\n", encoding="utf-8")
+        text = page(evaluation, generations, made_with)
+        (temporary / "index.html").write_text(text, encoding="utf-8")
         run.curves(temporary / "curves.png", histories)
         run.average_precision_per_class(
             temporary / "per_class_ap.png",
@@ -96,14 +107,25 @@ def write(
         )
 
 
-def page(evaluation: Evaluation, generations: dict[str, list[object]]) -> str:
+def told(evaluation: Evaluation) -> list[str]:
+    """Return the sentences that a reader of the metrics should not miss."""
+    return [*evaluation.findings, *filter(None, [evaluation.note])]
+
+
+def page(
+    evaluation: Evaluation, generations: dict[str, list[object]], made_with: words.Columns
+) -> str:
     """Return the HTML page; it shows the figures beside it."""
     return pages.render(
         "reports/evaluation.html",
         styles=["reports/report.css"],
         metrics=evaluation.metrics,
-        note=evaluation.note,
-        per_class=evaluation.per_class,
-        generations=generations,
+        models=words.of_models(evaluation.metrics),
+        labels=words.of_labels(evaluation.metrics),
+        rest=words.of_the_rest(evaluation.metrics),
+        facts=made_with,
+        told=told(evaluation),
+        per_class=words.per_class(evaluation.per_class),
+        generations=words.per_generation(generations),
         figures=FIGURES,
     )

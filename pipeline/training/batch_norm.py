@@ -36,17 +36,23 @@ class _OverProcesses(BatchNorm):
             original.track_running_stats,
         )
         self._parameters, self._buffers = original._parameters, original._buffers
+        # timm's batch norms continue with dropout and an activation.
+        self._modules = original._modules
         self.train(original.training)
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the normalised input, (B, C, ...); B may be 0 in some of the processes."""
         if not self.training:
-            return super().forward(input)
+            return self._continued(super().forward(input))
         normalised, mean, var, count = _Normalise.apply(input, self.weight, self.bias, self.eps)
         if self.track_running_stats:
             self._update_running_stats(mean, var * (count / (count - 1)))
-        result: Tensor = normalised
-        return result
+        return self._continued(normalised)
+
+    def _continued(self, normalised: Tensor) -> Tensor:
+        for part in self.children():
+            normalised = part(normalised)
+        return normalised
 
     @torch.no_grad()
     def _update_running_stats(self, mean: Tensor, var: Tensor) -> None:

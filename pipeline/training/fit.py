@@ -2,6 +2,8 @@
 
 import logging
 import math
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
 from pipeline.artifacts.curves import Epoch
-from pipeline.core.arrays import BoolMatrix, Inputs
+from pipeline.core.arrays import BoolMatrix, Inputs, Probs
 from pipeline.core.errors import InputError
 from pipeline.evaluation.metrics import mean_average_precision
 from pipeline.inference.score import predict, share_of, to_device, whole_of
@@ -40,12 +42,15 @@ class Examples:
         targets: (N_train, C), or (N_train, C, 2) with the weight of each; on the device.
         val_inputs: the same as inputs, for the val images.
         val_labels: (N_val, C) bool.
+        mirrored: the features of the mirrored images; an epoch takes these for half of the images,
+            at random. None: there are none.
     """
 
     inputs: Inputs
     targets: Tensor
     val_inputs: np.ndarray
     val_labels: BoolMatrix
+    mirrored: Inputs | None = None
 
 
 @dataclass(frozen=True)
@@ -93,11 +98,16 @@ class Loop:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A training's history, and the states of network and loss after its best epoch."""
+    """A training's history, and the states of network and loss after its best epoch.
+
+    Attributes:
+        val_probs: (N_val, C) the scores of the val images by this network.
+    """
 
     history: list[Epoch]
     network: State
     loss: State
+    val_probs: Probs
 
 
 def set_up(
@@ -123,13 +133,20 @@ def set_up(
     )  # fmt: skip
 
 
-def fit(loop: Loop, checkpoint_path: Path) -> Fitted:
+def fit(
+    loop: Loop, checkpoint_path: Path, follow: Callable[[list[Epoch]], None] = lambda _: None
+) -> Fitted:
     """Train epoch by epoch, and return the history and the best epoch's states.
 
-    The best epoch is the first with the highest mAP on the val labels. Every epoch ends with a
-    checkpoint, from which a later call resumes. All random numbers of an epoch depend only on
-    the seed and the number of the epoch, so a resumed run gives the result of an uninterrupted
-    one.
+    The best epoch is the first with the highest mAP on the val labels, or the last one if the
+    settings say so. Every epoch ends with a checkpoint, from which a later call resumes. All
+    random numbers of an epoch depend only on the seed and the number of the epoch, so a resumed
+    run gives the result of an uninterrupted one.
+
+    Args:
+        loop: the parts of the loop.
+        checkpoint_path: of the checkpoint.
+        follow: receives the history after each epoch.
 
     Raises:
         InputError: the loss or the scores are not finite; the disk is too full for the checkpoint.
@@ -144,7 +161,7 @@ def fit(loop: Loop, checkpoint_path: Path) -> Fitted:
     if loop.ema is not None:
         parts["ema"] = loop.ema
     history: list[Epoch] = []
-    best_network, best_loss = State(), State()
+    best_network, best_loss, best_probs = State(), State(), torch.empty(0)
     # Only one process reads, so that all resume after the same epoch.
     saved: Any = loop.fabric.broadcast(
         checkpoint.load(checkpoint_path) if loop.fabric.is_global_zero else None
@@ -154,8 +171,10 @@ def fit(loop: Loop, checkpoint_path: Path) -> Fitted:
             part.load_state_dict(saved[name])
         history = [Epoch(**epoch) for epoch in saved["history"]]
         best_network, best_loss = saved["best_network"], saved["best_loss"]
+        best_probs = saved["best_probs"]
         log.info("resuming after epoch %d", len(history))
 
+    started, resumed = time.perf_counter(), len(history)
     while len(history) < params.epochs and not optimiser.should_stop(
         history, params.early_stop_drop
     ):
@@ -173,29 +192,38 @@ def fit(loop: Loop, checkpoint_path: Path) -> Fitted:
             loop.loss.learn(torch.from_numpy(scores))
         val_map = mean_average_precision(examples.val_labels, probs)
         history.append(Epoch(epoch, mean_loss, lr, val_map))
-        if optimiser.best(history) is history[-1]:
+        if optimiser.kept(history, params.keep) is history[-1]:
             best_network, best_loss = _copy(loop.result), _copy(loop.loss)
+            best_probs = torch.from_numpy(probs)
         if loop.fabric.is_global_zero:
             states = {name: part.state_dict() for name, part in parts.items()}
-            best = {"best_network": best_network, "best_loss": best_loss}
+            best = {
+                "best_network": best_network, "best_loss": best_loss, "best_probs": best_probs,
+            }  # fmt: skip
+            follow(history)
             past = {"history": [asdict(done) for done in history]}
             checkpoint.save(checkpoint_path, states | best | past)
+            pace = (time.perf_counter() - started) / (epoch - resumed)
+            left = tqdm.format_interval(pace * (params.epochs - epoch))
             log.info(
-                "epoch %d/%d  loss %.4f  val mAP %.2f", epoch, params.epochs, mean_loss, val_map
-            )
+                "epoch %d/%d  loss %.4f  val mAP %.2f  %s left",
+                epoch, params.epochs, mean_loss, val_map, left,
+            )  # fmt: skip
         loop.fabric.barrier()
-    return Fitted(history, best_network, best_loss)
+    return Fitted(history, best_network, best_loss, best_probs.numpy())
 
 
 def _one_epoch(loop: Loop, epoch: int) -> float:
     """Train on every training image once; return the mean loss over images."""
     fabric, examples = loop.fabric, loop.examples
-    params, augmentation = loop.settings.fit, loop.settings.augment
+    params, views = loop.settings.fit, _views(loop)
     # The order, the augmentation and the dropout of an epoch do not depend on earlier epochs.
     rng = np.random.default_rng((loop.settings.seed, epoch))
     torch.manual_seed(int(rng.integers(2**62)) + fabric.global_rank)
     order = rng.permutation(len(examples.inputs))
-    random = augment.draw(rng, len(order))
+    random = [augment.draw(rng, len(order)) for _ in views]
+    if examples.mirrored is not None:
+        flipped = torch.from_numpy(rng.random((len(order), 1)) < 0.5)
     loop.wrapped.train()
     loop.loss.epoch = epoch
     total = 0.0
@@ -205,18 +233,24 @@ def _one_epoch(loop: Loop, epoch: int) -> float:
     for step, batch in enumerate(bar, start=1):
         # Each process runs the network on its share, and computes the loss of the whole batch.
         rows = share_of(fabric, batch)
-        inputs = to_device(examples.inputs, rows, fabric)
-        if augmentation is not None:
-            inputs = augment.augment(
-                inputs, augmentation, fabric.to_device(torch.from_numpy(random[rows]))
-            )
-        mix = mixup.draw(augmentation, len(batch), rng)
+        images = to_device(examples.inputs, rows, fabric)
+        if examples.mirrored is not None:
+            others = to_device(examples.mirrored, rows, fabric)
+            images = torch.where(fabric.to_device(flipped[rows]), others, images)
+        inputs = [
+            augment.augment(images, view, fabric.to_device(torch.from_numpy(drawn[rows])))
+            for view, drawn in zip(views, random, strict=True)
+        ] or [images]
+        mix = mixup.draw(loop.settings.augment, len(batch), rng)
         if mix is not None:
-            inputs = share_of(fabric, mixup.blend(whole_of(fabric, inputs, len(batch)), mix))
+            whole = whole_of(fabric, inputs[0], len(batch))
+            inputs = [share_of(fabric, mixup.blend(whole, mix))]
         at = torch.from_numpy(batch).to(examples.targets.device)
-        logits = whole_of(fabric, loop.wrapped(inputs), len(batch))
-        loss = mixup.loss_of(loop.loss, logits, examples.targets, at, mix)
+        logits = [whole_of(fabric, part, len(batch)) for part in _logits(loop.wrapped, inputs)]
+        loss = mixup.loss_of(loop.loss, logits[0], examples.targets, at, mix)
         loss = loss + loop.loss.penalty(loop.network)
+        if len(logits) > 1:
+            loss = loss + loop.loss.consistency(logits[0], logits[1], examples.targets[at])
         value = loss.item()
         if not math.isfinite(value):
             lr = float(loop.schedule.get_last_lr()[0])
@@ -230,6 +264,21 @@ def _one_epoch(loop: Loop, epoch: int) -> float:
         total += value * len(batch)
         bar.set_postfix(loss=f"{value:.4f}")
     return total / len(order)
+
+
+def _views(loop: Loop) -> list[AugmentParams]:
+    """Return the augmentation of each view of an image; none if the inputs are features."""
+    usual, second = loop.settings.augment, loop.loss.second_view
+    if usual is None:
+        return []
+    return [usual, usual.model_copy(update=second)] if second else [usual]
+
+
+def _logits(network: nn.Module, views: list[Tensor]) -> list[Tensor]:
+    """Return the logits of each view. All views are one batch: batch norm sees them together."""
+    if len(views) == 1:
+        return [network(views[0])]
+    return list(network(torch.cat(views)).tensor_split(len(views)))
 
 
 def _diverged(loop: Loop, problem: str, lr: float) -> InputError:

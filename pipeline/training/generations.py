@@ -5,13 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from pipeline.artifacts import run, tables
 from pipeline.artifacts.tables import Index, PseudoLabels, Scores
 from pipeline.core import files
 from pipeline.inference.score import choose_device
 from pipeline.inference.scorer import Scorer
+from pipeline.losses import student
+from pipeline.losses.catalogue import StudentLossParams
 from pipeline.models.classifier import Classifier
 from pipeline.pseudo_labels.rules import summary
 from pipeline.training.outputs import MAIN, writing
@@ -23,11 +25,18 @@ log = logging.getLogger(__name__)
 Relabel = Callable[[Scores, Scores], PseudoLabels]
 
 
-class StudentParams(TrainParams):
+class StudentParams(TrainParams, StudentLossParams):
     """`train_student`."""
 
     generations: int = Field(ge=1)
     prior_weight: float = Field(ge=0)
+
+    @field_validator("prior_weight")
+    @classmethod
+    def _fits_the_loss(cls, weight: float, info: ValidationInfo) -> float:
+        if weight and info.data.get("loss", "bce") != "bce":
+            raise ValueError(f"should be 0, since loss is {info.data['loss']}")
+        return weight
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,7 @@ def train_all(
     pseudo: PseudoLabels,
     relabel: Relabel | None,
     make_loss: MakeLoss,
+    live: Path | None = None,
 ) -> list[Generation]:
     """Train a student; it scores and labels the images for the next student, and so on.
 
@@ -59,6 +69,7 @@ def train_all(
         pseudo: the labels of the first student.
         relabel: makes labels from scores; None if there is one generation.
         make_loss: as in `train`.
+        live: as in `train`; each student replaces the curves of the one before.
 
     Raises:
         InputError: as in `train`, or as in the rule.
@@ -66,10 +77,12 @@ def train_all(
     # All generations score images with or without the flip, as the first labels did.
     flip = pseudo.rule is not None and pseudo.rule.flip
     generations: list[Generation] = []
+    observed = index.targets[index.rows("train")]
     for number in range(1, params.generations + 1):
         own_params = params.model_copy(update={"seed": params.seed + number - 1, "generations": 1})
-        data = TrainingData(index, pseudo.student_targets())
-        trained = train(section, own_params, data, make_loss, keep=True)
+        targets = student.LOSSES[params.loss].targets_of(pseudo, observed)
+        data = TrainingData(index, targets)
+        trained = train(section, own_params, data, make_loss, True, live)
         trained.describe("student", tables.made_from(pseudo_labels=pseudo.digest()))
         generations.append(Generation(trained, pseudo))
         if params.generations > 1 and trained.first:

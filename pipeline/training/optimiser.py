@@ -25,6 +25,7 @@ class FitParams(Params):
     weight_decay: float = Field(ge=0)
     schedule: Literal["constant", "one_cycle", "cosine"]
     early_stop_drop: float | None = Field(ge=0)
+    keep: Literal["best", "last"]
     ema: float | None = Field(gt=0, lt=1)
     precision: Precision
 
@@ -40,11 +41,14 @@ class LinearParams(Params):
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=1)
     lr: float = Field(gt=0)
+    standardise: bool
+    mirror: bool
 
 
 def of_linear(linear: LinearParams, fit: FitParams) -> FitParams:
     """Return the settings of a linear phase: those of `fit`, updated by those of `linear`."""
-    merged = fit.model_copy(update={**linear.model_dump(), "head_lr_multiplier": 1.0})
+    own = linear.model_dump(include=set(FitParams.model_fields))
+    merged = fit.model_copy(update=own | {"head_lr_multiplier": 1.0})
     merged._keys = fit._keys | linear._keys  # messages then name the keys of the linear phase
     return merged
 
@@ -87,9 +91,9 @@ def schedule(optimizer: Optimizer, params: FitParams, n_batches: int) -> LRSched
     return LambdaLR(optimizer, lambda step: 1.0)
 
 
-def best(history: list[Epoch]) -> Epoch:
-    """Return the first epoch with the highest val mAP."""
-    return max(history, key=lambda epoch: epoch.val_mAP)
+def kept(history: list[Epoch], keep: Literal["best", "last"]) -> Epoch:
+    """Return the epoch whose model is kept: the first with the highest val mAP, or the last."""
+    return history[-1] if keep == "last" else max(history, key=lambda epoch: epoch.val_mAP)
 
 
 def should_stop(history: list[Epoch], drop: float | None) -> bool:

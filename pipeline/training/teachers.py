@@ -3,12 +3,16 @@
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
 from pipeline.artifacts.cross_fitting import Fold
+from pipeline.artifacts.run import NO_TEACHER
 from pipeline.artifacts.tables import made_from
+from pipeline.core import files
 from pipeline.core.errors import InputError
+from pipeline.core.params import Values
 from pipeline.losses.catalogue import LossParams
 from pipeline.training.outputs import writing
 from pipeline.training.train import MakeLoss, Trained, TrainingData, TrainParams, train
@@ -24,7 +28,21 @@ class TeachersParams(TrainParams):
 
 
 class TrainTeacherParams(TeachersParams, LossParams):
-    """`train_teacher`."""
+    """`train_teacher`.
+
+    Attributes:
+        source: "images": a teacher is trained. "scores": another model's scores take its place
+            (`score.outside`), and nothing is trained.
+    """
+
+    source: Literal["images", "scores"]
+
+    @classmethod
+    def unused(cls, values: Values) -> set[str]:
+        """Return all other keys if no teacher is trained."""
+        if values.get("source") == "scores":
+            return {*cls.model_fields} - {"source"}
+        return super().unused(values)
 
 
 @dataclass(frozen=True)
@@ -61,6 +79,7 @@ def train_all(
     params: TeachersParams,
     data: TrainingData,
     make_loss: MakeLoss,
+    live: Path | None = None,
 ) -> dict[str, Trained]:
     """Train every model of the plan, one after another, and return them by name.
 
@@ -72,6 +91,7 @@ def train_all(
         params: the settings, with the numbers of members and folds.
         data: the training data of all models.
         make_loss: as in `train`.
+        live: as in `train`; each model replaces the curves of the one before.
 
     Returns:
         The models, in the order of the plan; none in the helper processes of a run on several
@@ -92,7 +112,7 @@ def train_all(
         # A model and its checkpoint do not depend on the number of other models.
         own_params = params.model_copy(update={"seed": teacher.seed, "members": 1, "folds": 1})
         rows = None if teacher.fold is None else teacher.fold.others()
-        trained = train(section, own_params, replace(data, rows=rows), make_loss, keep=True)
+        trained = train(section, own_params, replace(data, rows=rows), make_loss, True, live)
         if not trained.first:
             continue
         origin = made_from(index=data.index.digest())
@@ -109,6 +129,14 @@ def train_all(
                 trained.best.val_mAP,
             )
     return trainings
+
+
+def write_none(models: Path, histories: Path) -> None:
+    """Write into both folders that no teacher was trained."""
+    with files.atomic_write_all(models, histories) as folders:
+        for folder in folders:
+            folder.mkdir()
+            files.write_json(folder / NO_TEACHER, {"train_teacher.source": "scores"})
 
 
 def write(models: Path, histories: Path, trainings: dict[str, Trained]) -> None:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,24 +15,28 @@ from lightning_fabric import Fabric
 from pydantic import Field
 from torch import nn
 
+from pipeline.artifacts import curves
 from pipeline.artifacts.cross_fitting import Fold
-from pipeline.artifacts.curves import Epoch, History
+from pipeline.artifacts.curves import Epoch, Follow, History
+from pipeline.artifacts.decisions import Decisions
 from pipeline.artifacts.run import Role
 from pipeline.artifacts.tables import Index
 from pipeline.core import identity, places
-from pipeline.core.arrays import RowNumbers, Selection
+from pipeline.core.arrays import Inputs, Probs, RowNumbers, Selection
 from pipeline.core.errors import InputError
 from pipeline.core.params import Params, Values
+from pipeline.evaluation import thresholds
 from pipeline.images import decode_cache
 from pipeline.inference import features
 from pipeline.inference.score import choose_device, describe_device, machine
 from pipeline.losses.base import Loss, Task
-from pipeline.models import classifier
+from pipeline.models import classifier, timm_backbones
 from pipeline.models.classifier import Classifier, ModelParams
 from pipeline.training import checkpoint, optimiser
 from pipeline.training.augment import AugmentParams
 from pipeline.training.fit import Examples, Settings, fit, set_up
 from pipeline.training.optimiser import FitParams, LinearParams
+from pipeline.training.standardise import Standardised
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +100,10 @@ class TrainingData:
         """The targets of the rows to learn from."""
         return self.targets if self.rows is None else self.targets[self.rows]
 
+    def select(self, inputs: np.ndarray) -> Inputs:
+        """Return the rows to learn from, of images or features of all train rows."""
+        return inputs if self.rows is None else Selection(inputs, self.rows)
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -103,7 +111,7 @@ class Trained:
 
     Attributes:
         history: the epochs of all phases, numbered consecutively.
-        best: the best epoch of the last phase; the model has its state.
+        best: the epoch of the last phase that is kept; the model has its state.
         checkpoints: while these files exist, the same call of `train` returns the same result
             at once.
         first: whether this process writes the files; the helper processes of a run on several
@@ -142,6 +150,7 @@ def train(
     data: TrainingData,
     make_loss: MakeLoss,
     keep: bool = False,
+    live: Path | None = None,
 ) -> Trained:
     """Train a model on the train images and return it in the state of its best epoch.
 
@@ -154,6 +163,7 @@ def train(
         data: the training data.
         make_loss: makes the loss of a phase.
         keep: keep the checkpoints; the caller should call `remove_checkpoints`.
+        live: the folder of the curves while the training runs; None: there are none.
 
     Returns:
         The trained model.
@@ -165,6 +175,20 @@ def train(
     Source: Cole et al. 2021, for the modes.
     """
     fabric = choose_device(params.fit.precision)
+    with curves.followed(live if fabric.is_global_zero else None) as follow:
+        return _train(fabric, name, params, data, make_loss, keep, follow)
+
+
+def _train(
+    fabric: Fabric,
+    name: str,
+    params: TrainParams,
+    data: TrainingData,
+    make_loss: MakeLoss,
+    keep: bool,
+    follow: Follow,
+) -> Trained:
+    """Train a model as `train` does; `follow` receives the history after each epoch."""
     if fabric.is_global_zero:
         log.info("device: %s", describe_device(fabric, params.fit.precision))
     torch.manual_seed(params.seed)
@@ -183,6 +207,7 @@ def train(
     for phase, loss in zip(phases, losses, strict=True):
         checkpoints.append(places.cache_folder() / "resume" / f"{name}-{phase}-{key}.ckpt")
         _check_mixup(name, params.augment, loss)
+        _check_views(name, params, loss)
         if previous is not None:
             loss.carry_over(previous)
         network: nn.Module = model.head if phase == "linear" else model
@@ -193,19 +218,36 @@ def train(
         with _explain_errors(fabric, name, params, phase):
             fabric.to_device(model)
             examples = _examples(fabric, params, phase, model, data, images)
+            if phase == "linear" and params.linear.standardise:
+                network = _standardised(model, examples)
             loop = set_up(fabric, settings, examples, network, model.head, loss)
-            fitted = fit(loop, checkpoints[-1])
+            fitted = fit(loop, checkpoints[-1], partial(follow, len(history)))
         # The next phase begins with the best epoch of this one.
         network.load_state_dict(fitted.network)
+        if isinstance(network, Standardised):
+            network.fold()
         loss.load_state_dict(fitted.loss)
         done, previous = len(history), loss
         history += [replace(epoch, epoch=epoch.epoch + done) for epoch in fitted.history]
-    model.spec = replace(model.spec, frozen_backbone=params.mode == "linear")
-    best, first = optimiser.best(history[done:]), fabric.is_global_zero
-    trained = Trained(model, history, best, checkpoints, first, machine(fabric))
+    model.spec = replace(
+        model.spec,
+        frozen_backbone=params.mode == "linear",
+        decisions=_decisions(data.index, fitted.val_probs),
+    )
+    if model.spec.decisions is None and fabric.is_global_zero:
+        log.info("no decision thresholds: the val labels are incomplete, or none is positive")
+    best, first = optimiser.kept(history[done:], params.fit.keep), fabric.is_global_zero
+    about = machine(fabric) | timm_backbones.libraries(params.model.backbone)
+    trained = Trained(model, history, best, checkpoints, first, about)
     if not keep:
         trained.remove_checkpoints()
     return trained
+
+
+def _decisions(index: Index, val_probs: Probs) -> Decisions | None:
+    """Choose thresholds on the val images; None if their labels are incomplete or all absent."""
+    labels = index.complete_val_labels
+    return None if labels is None else thresholds.choose(labels, val_probs)
 
 
 @contextmanager
@@ -267,14 +309,25 @@ def _examples(
     inputs: list[np.ndarray] = [
         decode_cache.load(index, part, size, key) for part, key in zip(splits, keys, strict=True)
     ]
+    mirrored = None
     if phase == "linear":
+        images, batch_size = inputs[0], 4 * params.fit.batch_size
+        if params.linear.mirror:
+            found = features.load(fabric, model, images, keys[0], batch_size, mirror=True)
+            mirrored = data.select(found)
         inputs = [
-            features.load(fabric, model, images, key, 4 * params.fit.batch_size)
+            features.load(fabric, model, images, key, batch_size)
             for images, key in zip(inputs, keys, strict=True)
         ]
-    learned = inputs[0] if data.rows is None else Selection(inputs[0], data.rows)
     on_device = fabric.to_device(torch.from_numpy(data.learned))
-    return Examples(learned, on_device, inputs[1], index.labels[splits[1]])
+    return Examples(data.select(inputs[0]), on_device, inputs[1], index.labels[splits[1]], mirrored)
+
+
+def _standardised(model: Classifier, examples: Examples) -> Standardised:
+    """Return the head on standardised features of the training images."""
+    assert isinstance(model.head, nn.Linear)
+    views = [examples.inputs, examples.mirrored]
+    return Standardised(model.head, [view for view in views if view is not None])
 
 
 def _check_mixup(name: str, params: AugmentParams, loss: Loss) -> None:
@@ -289,6 +342,23 @@ def _check_mixup(name: str, params: AugmentParams, loss: Loss) -> None:
             f"{key} = 'union': the loss {type(loss).__name__} stores state of every "
             f"image, and a blend is of two images; should be mean"
         )
+
+
+def _check_views(name: str, params: TrainParams, loss: Loss) -> None:
+    """Refuse settings that leave a loss without its second view of each image.
+
+    Raises:
+        InputError: the loss needs two views, and features have one, or MixUp blends the images.
+    """
+    if not loss.second_view:
+        return
+    needs = f"the loss {type(loss).__name__} needs two views of each image"
+    if params.mode != "end_to_end":
+        key = params.key(name, "mode")
+        raise InputError(f"{key} = {params.mode!r}: {needs}; should be end_to_end")
+    if params.augment.mixup:
+        key = params.augment.key(f"{name}.augment", "mixup")
+        raise InputError(f"{key} = {params.augment.mixup}: {needs}, not blended; should be 0.0")
 
 
 def _check_head(name: str, params: TrainParams, model: Classifier) -> None:

@@ -135,20 +135,21 @@ const HEIGHT = 40;
 
 /** Draw the scores of the unobserved entries, of the chosen class or of all. */
 function drawHistogram() {
-  const groups = { absent: new Array(BINS).fill(0), present: new Array(BINS).fill(0), unknown: new Array(BINS).fill(0) };
+  const groups = ["absent", "present", "unknown"].map((name) => ({ name, bins: new Int32Array(BINS) }));
+  const [absent, present, unknown] = groups.map(({ bins }) => bins);
   const [from, to] = wanted.class < 0 ? [0, C] : [wanted.class, wanted.class + 1];
   for (let i = 0; i < N; i++) {
     for (let k = i * C + from; k < i * C + to; k++) {
       const fact = facts[k];
       if (fact & (SEEN | RULED_OUT)) continue;
-      const group = fact & KNOWN ? (fact & PRESENT ? "present" : "absent") : "unknown";
-      groups[group][Math.min(BINS - 1, Math.floor(scores[k] * BINS))]++;
+      const bins = fact & KNOWN ? (fact & PRESENT ? present : absent) : unknown;
+      bins[Math.min(BINS - 1, Math.floor(scores[k] * BINS))]++;
     }
   }
-  const most = Math.max(1, ...Object.values(groups).flat());
+  const most = Math.max(1, ...groups.flatMap(({ bins }) => [...bins]));
   const svg = document.getElementById("histogram");
   svg.replaceChildren();
-  for (const [name, bins] of Object.entries(groups)) {
+  for (const { name, bins } of groups) {
     // The scale is logarithmic, so that counts of 1 and of 100,000 are both visible.
     let path = `M0 ${HEIGHT}`;
     bins.forEach((count, bin) => {

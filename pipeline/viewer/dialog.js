@@ -19,6 +19,7 @@ function openImage(place) {
 
 /** Return the classes, the highest score of an image first. */
 function classesOf(i) {
+  const teacher = teacherScores();
   const classes = Array.from({ length: C }, (_, c) => c);
   return classes.sort((a, b) => scores[i * C + b] - scores[i * C + a] || teacher[i * C + b] - teacher[i * C + a] || a - b);
 }
@@ -78,7 +79,7 @@ function makeScoreLine(i, c) {
     if (data.slider.width !== null) cell.append(makeMark("mark low", tau - data.slider.width));
   }
   row.append(make("td", "sign", state.sign), name, cell, make("td", "score", scores[k].toFixed(4)));
-  if (data.teacher) row.append(make("td", "teacher", teacher[k].toFixed(4)));
+  if (data.teacher) row.append(make("td", "teacher", teacherScores()[k].toFixed(4)));
   row.append(make("td", "words", wordsOf(k)), makeAnswers(k, data.classes[c]));
   return row;
 }

@@ -24,7 +24,9 @@ function bits(text, length) {
 // Machines that run browsers are little-endian, like the scores.
 const floats = (text) => new Float32Array(bytes(text).buffer);
 const scores = floats(data.scores); // these are compared with tau
-const teacher = data.teacher ? floats(data.teacher) : scores;
+let decoded = data.teacher ? null : scores;
+/** Return the teacher's scores; they are decoded when the first image is opened. */
+const teacherScores = () => (decoded ??= floats(data.teacher));
 const known = bits(data.known, N);
 const png = bits(data.png, N);
 const lowerIds = data.image_ids.map((id) => id.toLowerCase());
@@ -216,9 +218,10 @@ function find() {
     const rank = wanted.sort === "gain" ? rankOf(gain[i]) : rankOf(score);
     if (!needed || score >= 0) keys[n++] = (sorted ? rank : 0) * IMAGES + i;
   }
-  const found = keys.subarray(0, n);
-  if (sorted) found.sort();
-  return Uint32Array.from(found, (key) => key % IMAGES);
+  if (sorted) keys.subarray(0, n).sort();
+  const found = new Uint32Array(n);
+  for (let place = 0; place < n; place++) found[place] = keys[place] % IMAGES;
+  return found;
 }
 
 /** Return the highest matching score of an image, or the lowest if those come first; -1: none. */

@@ -44,6 +44,25 @@ def test_the_summary_names_the_kept_epoch(kept: int, tmp_path: Path) -> None:
     assert curves.read(tmp_path / "report").best == EPOCHS[kept]
 
 
+def test_the_curves_of_a_running_training_are_there_until_it_ends(tmp_path: Path) -> None:
+    folder = tmp_path / "live" / "train_teacher"
+    (folder / "plots").mkdir(parents=True)
+    (folder / "plots" / "old.tsv").write_text("of a killed training")
+    with curves.followed(folder) as follow:
+        follow(0, EPOCHS[:1])
+        follow(0, EPOCHS[:2])
+        rows = (folder / "plots/metrics/val_mAP.tsv").read_text().splitlines()
+        assert rows == ["step\tval_mAP", "1\t40.0", "2\t61.234567890123"]
+        follow(2, EPOCHS[:1])  # the next phase, whose epochs begin at 1 again
+        rows = (folder / "plots/metrics/loss.tsv").read_text().splitlines()
+        assert [row.split("\t")[0] for row in rows] == ["step", "1", "2", "3"]
+        assert not (folder / "plots" / "old.tsv").exists()
+        assert "plots/metrics" in (folder / "dvc.yaml").read_text()
+    assert not folder.exists()
+    with curves.followed(None) as follow:
+        follow(0, EPOCHS)
+
+
 def test_nothing_else_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import compare, comparison, losses, tau_cost
-from benchmarks.methods import METHODS, ORACLES
+from benchmarks import cells, compare, comparison, losses, tau_cost
+from benchmarks.methods import METHODS, ORACLES, with_steps
 from experiments import runs
+from pipeline.core.errors import InputError
 from pipeline.core.params import check_section
 from pipeline.pseudo_labels.rules import PseudoLabelParams
 from pipeline.training.generations import StudentParams
@@ -138,3 +139,73 @@ def test_a_preset_and_its_file_are_the_same_params(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_text(preset.text("cub_gr"))
     assert runs.read_or_preset("cub_gr") == runs.read_or_preset(str(path))
+
+
+def test_val_is_trained_on_with_the_last_epoch_kept(values: dict[str, Any]) -> None:
+    for name in ("val added", "val alone"):
+        assert METHODS[name].params(values)["train_teacher"]["train"]["fit"]["keep"] == "last"
+    assert METHODS["long"].params(values)["train_teacher"]["train"]["fit"]["epochs"] == 30
+    assert METHODS["ensemble"].params(values)["train_teacher"]["members"] == 2
+
+
+@pytest.mark.parametrize(
+    ("mode", "phases"), [("end_to_end", {"fit"}), ("linear", {"linear"}),
+                         ("linear_init", {"fit", "linear"})],
+)  # fmt: skip
+def test_steps_multiply_the_epochs_of_the_phases_in_use(
+    values: dict[str, Any], mode: str, phases: set[str]
+) -> None:
+    base = runs.changed(values, {"train.mode": mode, "train_teacher.train.fit.epochs": 10})
+    teacher = with_steps(base, 2.5)["train_teacher"]["train"]
+    epochs = {phase: settings["epochs"] for phase, settings in teacher.items()}
+    assert epochs == {"fit": 10} | {phase: {"fit": 25, "linear": 62}[phase] for phase in phases}
+
+
+def test_a_cell_has_its_draw_seeds_and_chosen_values(values: dict[str, Any]) -> None:
+    lr, tau = ("train_teacher.train.fit.lr", 0.5), ("pseudo_label.tau", 0.3)
+    made = cells.Cell("em", METHODS["tau"], 3, (lr, tau)).params(values)
+    assert made["prepare"]["observe"]["seed"] == 3
+    assert (made["train_teacher"]["seed"], made["train_student"]["seed"]) == (300, 300)
+    assert made["train_teacher"]["loss"] == "em"
+    # A plain student has the teacher's training settings, the chosen ones as well.
+    assert made["train_teacher"]["train"]["fit"]["lr"] == 0.5
+    assert made["train_student"]["train"]["fit"]["lr"] == 0.5
+    assert made["pseudo_label"]["tau"] == 0.3
+    alone = cells.Cell("bce", METHODS["val alone"], 0).params(values)
+    assert alone["train_teacher"]["loss"] == "bce"
+
+
+def test_a_value_at_the_edge_of_its_candidates_is_pointed_out() -> None:
+    chosen = {"an": (("a.lr", 0.1),), "em": (("a.lr", 0.2),)}
+    assert compare._at_edges(chosen, {"a.lr": [0.1, 0.2, 0.3]}) == [
+        "an: a.lr = 0.1 is at the edge of its candidates."
+    ]
+
+
+@pytest.mark.parametrize("given", ["lr", "lr=", "lr=1e-3,fast"])
+def test_candidates_that_are_no_numbers_are_refused(given: str) -> None:
+    with pytest.raises(InputError, match=re.escape(f"--tune {given!r}: should be section.key")):
+        compare._candidates(given)
+
+
+@pytest.mark.slow
+def test_values_are_chosen_and_val_alone_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPML_CACHE", str(tmp_path / "cache"))
+    options = [
+        "default", "--runs", "1", "--methods", "val alone",
+        "--tune", "train_teacher.train.fit.lr=1e-9,1e-2", "--out", str(tmp_path / "out"),
+        *(f"--set=prepare.digits.{key}" for key in ("n_train=40", "n_val=20", "n_test=20")),
+        "--set=train.fit.epochs=2", "--set=train.fit.batch_size=8",
+    ]  # fmt: skip
+    result = CliRunner().invoke(compare.main, options, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    rows = pd.read_csv(tmp_path / "out" / "results.csv")
+    assert rows["loss"].tolist() == ["bce"]
+    assert rows["test_mAP"].between(1, 99).all()
+    assert rows["tuned"].str.startswith("train_teacher.train.fit.lr=").all()
+    assert "at the edge of its candidates" in result.output
+    assert "BCE on val alone" in result.output
+    params = runs.read(next((tmp_path / "out").glob("train_teacher-*")) / "params.yaml")
+    assert params["train_teacher"]["train"]["fit"]["epochs"] == 2 * 40 // 20  # as many steps

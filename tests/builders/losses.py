@@ -43,6 +43,7 @@ PAPERS = [
     "ll_cp",
     "gr",
     "crisp",
+    "plc",
 ]
 every_loss = pytest.mark.parametrize("name", NAMES)
 

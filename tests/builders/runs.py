@@ -32,6 +32,7 @@ def run(name: str = "x", student: float = 90.0, val: float = 91.0, **changes: An
     params = BASE | {key.replace("__", "."): value for key, value in changes.items()}
     metrics = {
         "teacher.mAP": student - 1,
+        "teacher.val_mAP": val - 2,
         "student.mAP": student,
         "student.val_mAP": val,
         "pseudo_labels.precision": 0.8,

@@ -66,7 +66,7 @@ def make_params(
     defaults = {
         "epochs": 2, "batch_size": 8, "optimizer": "adamw", "lr": 2e-3, "head_lr_multiplier": 1.0,
         "momentum": 0.9, "weight_decay": 0.01, "schedule": "one_cycle", "early_stop_drop": None,
-        "ema": None, "precision": "32",
+        "keep": "best", "ema": None, "precision": "32",
     }  # fmt: skip
     backbone = {
         "backbone": "small_cnn", "weights": None, "input_size": SIZE, "freeze_batch_norm": False,
@@ -77,7 +77,14 @@ def make_params(
             "seed": seed,
             "model": backbone | (model or {}),
             "mode": mode,
-            "linear": {"epochs": 3, "batch_size": 6, "lr": 1e-2} | (linear or {}),
+            "linear": {
+                "epochs": 3,
+                "batch_size": 6,
+                "lr": 1e-2,
+                "standardise": False,
+                "mirror": False,
+            }
+            | (linear or {}),
             "fit": defaults | settings,
             "augment": AUGMENT_OFF | {"flip": 0.5, "shift": 0.1, "zoom": 0.1} | (augment or {}),
         }

@@ -31,7 +31,7 @@ def again(workplace: Path, start_after: StartAfter, set_params: SetParams) -> Pa
 FAILURES = [
     ("prepare", 1_000, "data/images.parquet, data/truth.parquet, data/index.parquet"),
     ("train_teacher", 200_000, ".cache/resume/train_teacher-fit-"),
-    ("score", 1_000, "data/scores.parquet, data/val_scores.parquet"),
+    ("score", 1_000, "data/scores.parquet, data/val_scores.parquet, data/test_scores.parquet"),
     ("pseudo_label", 400, "data/pseudo_labels.parquet, reports/pseudo_label"),
     ("train_student", 200_000, ".cache/resume/train_student-fit-"),
     ("evaluate", 20_000, "reports/evaluate"),

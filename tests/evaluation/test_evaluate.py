@@ -54,9 +54,15 @@ def evaluated(
     return evaluate(index(), truth, pseudo, {"teacher": TEACHER, "student": STUDENT}, val_map)
 
 
+CERTAINTY = ("_low", "_high", "difference.mAP")
+
+
 def test_the_metrics_of_a_small_example() -> None:
     cat = 100 * (1 + 2 / 3) / 2  # the teacher ranks cats first and third, dogs first
-    assert evaluated().metrics == {
+    metrics = evaluated().metrics
+    of_scores = ("precision_at_1", "coverage", "ranking_loss", "brier")
+    others = (*CERTAINTY, *of_scores)
+    assert {name: value for name, value in metrics.items() if not name.endswith(others)} == {
         "teacher.mAP": pytest.approx((cat + 100 + 0) / 3, abs=1e-4),
         "teacher.val_mAP": 61.2346,
         # the student ranks cats first and second, dogs third
@@ -70,6 +76,33 @@ def test_the_metrics_of_a_small_example() -> None:
         "pseudo_labels.positives_per_image": pytest.approx(5 / 3, abs=1e-4),
         "truth.positives_per_image": pytest.approx(4 / 3, abs=1e-4),
     }
+
+
+def test_the_metrics_of_labels_need_thresholds() -> None:
+    val_map = {"teacher": 61.0, "student": 71.0}
+    rows = np.append(index().rows("test"), index().rows("train"))
+    truth = Truth(index().ids(rows), np.vstack([TEST_TRUTH, TRAIN_TRUTH]))
+    probs = {"teacher": TEACHER, "student": STUDENT}
+    chosen = {"teacher": (0.75, 0.15, None), "student": None}
+    metrics = evaluate(index(), truth, PSEUDO, probs, val_map, chosen).metrics
+    # cats on the first two images, dogs on the last three
+    assert metrics["teacher.OP"] == 40
+    assert metrics["teacher.OR"] == pytest.approx(200 / 3, abs=1e-4)
+    assert "student.OP" not in metrics
+    assert metrics["student.coverage"] == 1.25  # 1, 3 for the tie, 1, 0
+    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
+
+
+def test_the_certainty_of_the_map_is_among_the_metrics_and_the_findings() -> None:
+    evaluation = evaluated()
+    metrics = evaluation.metrics
+    assert metrics["difference.mAP"] == pytest.approx((100 + 100 / 3 - 250 / 3 - 100) / 3, abs=1e-4)
+    for name in ("teacher.mAP", "student.mAP", "difference.mAP"):
+        low, high = metrics[f"{name}_low"], metrics[f"{name}_high"]
+        assert low <= metrics[name] <= high, name
+    assert evaluation.findings[-1].startswith("3 of 3 classes have fewer than 10 test positives")
+    none = evaluated(np.zeros_like(TEST_TRUTH))
+    assert not any(name.endswith(CERTAINTY) for name in none.metrics)
 
 
 def test_the_table_per_class_of_a_small_example() -> None:

@@ -1,5 +1,6 @@
 """The command that compares runs: its output, files and errors."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ from click.testing import CliRunner
 
 from experiments import compare
 from tests.builders.runs import write
+from tests.checks.pages import check_policy, read
 
-WRITTEN = ["compare.png", "compare.svg", "runs.csv", "table.csv", "table.md"]
+WRITTEN = ["compare.png", "compare.svg", "index.html", "runs.csv", "table.csv", "table.md"]
 
 
 @pytest.fixture(autouse=True)
@@ -43,15 +45,15 @@ def test_a_sweep_becomes_a_table_files_and_a_figure() -> None:
     output = run("sweep")
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in output.splitlines()[:4]]
     assert rows[0] == [
-        "loss", "tau", "runs", "teacher mAP", "student mAP", "student val mAP", "precision",
-        "recall", "positives per image",
+        "loss", "tau", "runs", "teacher mAP", "teacher val mAP", "student mAP", "student val mAP",
+        "precision", "recall", "positives per image",
     ]  # fmt: skip
     assert rows[2] == [
-        "wan", "0.4", "2", "90.00 ± 0.00", "94.50 ± 0.71", "**95.10 ± 0.71**", "", "", "",
+        "wan", "0.4", "2", "90.00 ± 0.00", "", "94.50 ± 0.71", "**95.10 ± 0.71**", "", "", "",
     ]  # fmt: skip
-    assert rows[3][:5] == ["wan", "0.6", "2", "90.00 ± 0.00", "96.50 ± 0.71"]
+    assert rows[3][:6] == ["wan", "0.6", "2", "90.00 ± 0.00", "", "96.50 ± 0.71"]
     assert "left out: sweep/waits (no metrics)" in output
-    assert output.endswith("runs: 4, rows: 2; table and figure: reports/compare\n")
+    assert output.endswith("runs: 4, rows: 2; table and figure: reports/compare/index.html\n")
 
     assert sorted(path.name for path in Path("reports/compare").iterdir()) == WRITTEN
     assert Path("reports/compare/table.md").read_text() in output
@@ -65,6 +67,22 @@ def test_a_sweep_becomes_a_table_files_and_a_figure() -> None:
         f"sweep/{name}" for name in ("0.4-0", "0.4-1", "0.6-0", "0.6-1")
     ]
     assert runs["train_student.seed"].tolist() == [0, 1, 0, 1]
+
+
+def test_a_teacher_above_its_student_on_val_is_bold_and_told(folder: Path) -> None:
+    metrics = {"student.mAP": 99, "student.val_mAP": 98, "teacher.mAP": 97, "teacher.val_mAP": 98.5}
+    write(folder / "more", params(0.2, 0), metrics)
+    output = run("sweep", "more")
+    lines = [re.sub(" +", " ", line) for line in output.splitlines()]
+    assert "**98.50**" in next(line for line in lines if line.startswith("| wan | 0.2 |"))
+    assert "**98.00**" not in output
+    told = "Val prefers the teacher of the best row, wan, tau 0.2: it has 98.50 mAP on val, the"
+    assert f"note: {told} student 98.00." in output
+    page = Path("reports/compare/index.html").read_text()
+    check_policy(page)
+    assert told in page
+    assert "★ 98.50" in read(page).cells
+    assert Path("reports/index.html").exists()
 
 
 def test_the_same_runs_give_the_same_bytes() -> None:

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from experiments import sweep
+from experiments import runs, sweep
 from pipeline.core.errors import InputError
 from tests.conftest import ROOT, RunStage, SetParams, StartAfter
 
@@ -88,6 +88,15 @@ def test_one_tau_and_unknown_truth_are_enough(n_seeds: int, tmp_path: Path) -> N
     sweep.write(tmp_path / "sweep", results)
     assert (tmp_path / "sweep" / "sweep.png").exists()
     assert not (tmp_path / "sweep" / "quality.png").exists()
+
+
+def test_a_teacher_from_outside_may_have_no_test_scores(tmp_path: Path) -> None:
+    sweep.write(tmp_path / "sweep", rows().assign(teacher_mAP=None))
+    lines = re.sub(" +", " ", (tmp_path / "sweep" / "table.md").read_text()).splitlines()
+    assert "| teacher | 70.00 | | | | |" in lines
+    tidy = pd.read_csv(tmp_path / "sweep" / "results.csv")
+    tidy["true_positives_per_image"] = None
+    assert set(sweep._drawn(tidy).references) == {"an", "full_labels"}
 
 
 def test_means_are_of_seeds_that_every_tau_has(tmp_path: Path) -> None:
@@ -213,3 +222,27 @@ def test_a_failed_run_is_reported_and_the_others_are_kept(
         "1 runs failed: student, tau 0.99, seed 0: pseudo_label: pseudo_label.tau = 0.99" in output
     )
     assert not (workplace / "reports" / "sweep").exists()
+
+
+def test_the_bar_shows_finished_runs_epochs_of_the_running_ones_and_the_time_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = "device: CPU\nepoch 1/4  loss 1  val mAP 2\nepoch 3/4  loss 1  val mAP 2\n"
+    for name, logs in (
+        ("evaluate-a.1.partial", {"pseudo_label": "x", "train_student": lines}),
+        ("measure-b.1.partial", {"train_teacher": lines, "measure": "device: CPU"}),
+        ("prepare-c.1.partial", {}),
+    ):
+        (tmp_path / name).mkdir()
+        for place, (stage, text) in enumerate(logs.items()):
+            (tmp_path / name / f"{stage}.log").write_text(text)
+            os.utime(tmp_path / name / f"{stage}.log", (place, place))
+    now = runs.running(tmp_path)
+    assert [(each.text, each.done) for each in now] == [("train_student 3/4", 0.75), ("measure", 1)]
+    with sweep._Bar(10, tmp_path) as bar:
+        bar.show(3, now)
+    shown = capsys.readouterr().err.replace("\r", "\n").splitlines()[-1]
+    assert shown.startswith("runs 3/10")
+    assert " 48%|" in shown
+    assert shown.endswith(", train_student 3/4, measure")
+    assert re.search(r"00:00<\d\d:\d\d", shown)

@@ -23,7 +23,13 @@ BAD = (
 )  # fmt: skip
 
 
-def table(stages: Stages, folder: Path, only: tuple[str, ...], step: int = 1) -> Table:
+def table(
+    stages: Stages,
+    folder: Path,
+    only: tuple[str, ...],
+    step: int = 1,
+    last: int | None = None,
+) -> Table:
     """Make every call of the stages fail, and count the outcomes.
 
     A stage starts with the inputs of one run and the outputs of another. "refused": it ends with
@@ -37,6 +43,7 @@ def table(stages: Stages, folder: Path, only: tuple[str, ...], step: int = 1) ->
         folder: an empty folder to work in.
         only: names of stages; empty: all.
         step: 1 tries every call, 7 every seventh.
+        last: the last call to fail; None: the stage's last.
     """
     old = make_place(folder / "old", {"prepare.seed": 1})
     new = make_place(folder / "new")
@@ -50,7 +57,9 @@ def table(stages: Stages, folder: Path, only: tuple[str, ...], step: int = 1) ->
             start = _before(stage, old, new, folder / "start")
             for name, error in ERRORS.items():
                 n = 1
-                while _one(stages, stage, (name, error), n, start, new, found):
+                while (last is None or n <= last) and _one(
+                    stages, stage, (name, error), n, start, new, found
+                ):
                     n += step
     return found
 

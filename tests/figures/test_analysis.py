@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from pipeline.evaluation.analysis.landscape import Landscape, grid_steps
 from pipeline.evaluation.analysis.scores import Gains, ScoreBins, Wasserstein, densities, score_bins
 from pipeline.figures import analysis as figures
-from pipeline.figures.canvas import NEGATIVE, POSITIVE, STUDENT, TEACHER
-from pipeline.figures.names import beside, legible
+from pipeline.figures.canvas import NEGATIVE, POSITIVE, STUDENT, TEACHER, legible
+from pipeline.figures.names import MAX_NAME, beside
 from tests.checks.drawings import HOSTILE, drawn, has_colour
 
 MODELS = ("teacher", "student")
@@ -226,4 +226,4 @@ def test_a_name_without_room_is_left_out() -> None:
     ],
 )
 def test_a_name_that_the_font_cannot_draw_is_replaced(name: str, shown: str) -> None:
-    assert legible(name, "class 3") == shown
+    assert legible(name, "class 3", MAX_NAME) == shown

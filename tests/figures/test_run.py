@@ -59,6 +59,17 @@ def test_curves_show_both_models(n_epochs: int, tmp_path: Path) -> None:
     assert has_colour(rest, canvas.STUDENT)
 
 
+def test_figures_show_the_student_alone_if_the_teacher_is_unknown(tmp_path: Path) -> None:
+    run.curves(tmp_path / "curves.png", {"student": histories(3)["student"]})
+    _, student = aps(50)
+    unknown, classes = np.full(50, np.nan), tuple(f"c{number}" for number in range(50))
+    run.average_precision_per_class(tmp_path / "aps.png", classes, unknown, student)
+    for name in ("curves.png", "aps.png"):
+        pixels = drawn(tmp_path / name)
+        assert has_colour(pixels, canvas.STUDENT)
+        assert not has_colour(pixels, canvas.TEACHER)
+
+
 def test_the_epoch_of_the_checkpoint_is_marked_even_if_it_is_not_the_highest(
     tmp_path: Path,
 ) -> None:

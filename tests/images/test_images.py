@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
 from pipeline.artifacts import tables
+from pipeline.artifacts.spec import Resize
 from pipeline.artifacts.tables import Index
 from pipeline.core import identity, places
 from pipeline.core.errors import InputError
@@ -193,6 +194,14 @@ def test_a_sixteen_bit_pgm_is_scaled_by_its_maximum() -> None:
 def test_values_of_unknown_range_are_refused(encoded: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         reading.decode(encoded)
+
+
+def test_an_image_is_resized_as_a_model_file_says() -> None:
+    resize = Resize()
+    image = Image.fromarray(np.random.RandomState(0).randint(256, size=(12, 30, 3), dtype=np.uint8))
+    way = Image.Resampling[resize.interpolation.upper()]
+    assert (resize.mode, resize.channels) == ("squash", image.mode)
+    assert np.array_equal(reading.squeezed(image, 8), np.asarray(image.resize((8, 8), way)))
 
 
 def test_strips_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,7 @@ SETTINGS = {
     "ll_cp": ["delta"],
     "gr": ["w", "b", "mu", "sigma", "q2", "q3"],
     "crisp": ["warmup_epochs", "delta", "tau"],
+    "plc": ["tau", "lambda", "cutout", "rand_augment", "rand_magnitude"],
 }
 WITH_SETTINGS = [name for name, settings in SETTINGS.items() if settings]
 

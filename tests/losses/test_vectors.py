@@ -35,6 +35,7 @@ NO_CASE = {
     "l1r": "is an with a penalty, which has a test by hand",
     "l2r": "is an with a penalty, which has a test by hand",
     "ll_cp": "is ll_ct within a batch; its state has separate tests",
+    "plc": "is an with a term of a second view, which has tests by hand in test_consistency.py",
     "crisp": "has no public code; it has tests by hand in test_crisp.py",
 }
 

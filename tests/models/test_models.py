@@ -5,7 +5,7 @@ import json
 import os
 import pickle
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pipeline.artifacts.cross_fitting import Fold
-from pipeline.artifacts.spec import Spec
+from pipeline.artifacts.decisions import Decisions, OperatingPoint
+from pipeline.artifacts.spec import Resize, Spec
 from pipeline.core.errors import InputError
 from pipeline.models import backbones, classifier, model_file, weights
 from pipeline.models.classifier import Classifier, ModelParams
@@ -42,6 +43,11 @@ def params(
 def untrained(backbone: str, n_classes: int, input_size: int = 224) -> Classifier:
     classes = tuple(str(number) for number in range(n_classes))
     return Classifier(Spec(backbone, classes, input_size, *CENTRED))
+
+
+def decisions(n_classes: int, threshold: float = 0.25) -> Decisions:
+    points = (OperatingPoint(0.9, (None,) + (0.5,) * (n_classes - 1)),)
+    return Decisions((threshold,) * n_classes, points, ((1.0, -0.5),) * n_classes, (3,) * n_classes)
 
 
 def images(n: int = 2, size: int = 32) -> Tensor:
@@ -501,6 +507,23 @@ def test_the_model_file_records_a_frozen_backbone_only(
         assert (b"frozen_backbone" in path.read_bytes()) is frozen
 
 
+def test_a_model_file_holds_thresholds_and_the_resizing(tmp_path: Path) -> None:
+    path, model = tmp_path / "model.safetensors", untrained("small_cnn", 3)
+    for chosen in (decisions(3), None):
+        model.spec = replace(model.spec, decisions=chosen)
+        model_file.save(path, model)
+        assert model_file.load(path).spec == model.spec
+        assert (b"decisions" in path.read_bytes()) is (chosen is not None)
+    assert model.spec.resize == Resize("squash", "bilinear", "RGB")
+
+
+def test_a_model_file_of_before_thresholds_and_resizing_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    described_as(path, lambda spec: spec.pop("resize") and None)
+    assert b"resize" not in path.read_bytes()
+    assert model_file.load(path).spec == untrained("small_cnn", 3).spec
+
+
 def test_a_model_file_gives_its_weights_and_its_normalisation(tmp_path: Path) -> None:
     spec = Spec("small_cnn", ("a", "b", "c", "d"), 64, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     donor = Classifier(spec)
@@ -554,6 +577,12 @@ WRONG_SPECS: dict[str, Callable[[dict[str, Any]], object]] = {
         held_out={"number": 1, "of": 0, "images": 24, "seed": 0}
     ),
     "a fold that is a number": lambda spec: spec.update(held_out=3),
+    "a resize of another kind": lambda spec: spec.update(resize={"mode": "crop"}),
+    "thresholds for other classes": lambda spec: spec.update(decisions=asdict(decisions(2))),
+    "a threshold above 1": lambda spec: spec.update(decisions=asdict(decisions(3, 1.5))),
+    "operating points for other classes": lambda spec: spec.update(
+        decisions=asdict(decisions(3)) | {"val_positives": [3, 3]}
+    ),
     "a key of two lines": lambda spec: spec.update({"a\nb": 1}),
 }
 

@@ -1,11 +1,13 @@
 """The presets: valid, with the papers' numbers, and applied without losing edits silently."""
 
+import math
 import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -14,15 +16,18 @@ from experiments.sweep import SweepParams
 from experiments.used import by_training
 from pipeline.core.params import Params, check_section
 from pipeline.datasets.prepare import PrepareParams
+from pipeline.inference import outside
 from pipeline.inference.score import ScoreParams
 from pipeline.losses import catalogue
 from pipeline.losses.base import Task
-from pipeline.pseudo_labels.rules import PseudoLabelParams
+from pipeline.losses.student import VLPL
+from pipeline.pseudo_labels.rules import PseudoLabelParams, pseudo_labels
 from pipeline.training.generations import StudentParams
 from pipeline.training.teachers import TrainTeacherParams
 from presets import preset
 from presets.__main__ import main
 from stages.evaluate import EvaluateParams
+from tests.builders.index import index_of
 from tests.conftest import PARAMS, ROOT, edit_params
 
 SECTIONS: dict[str, type[Params]] = {
@@ -186,6 +191,22 @@ PAPERS: dict[str, dict[str, Any]] = {
         "train_student.model.boost_lu": 5.0, "train_teacher.fit.lr": 1e-5,
         "train_teacher.fit.epochs": 10, "train_teacher.fit.early_stop_drop": None,
     },
+    **{
+        f"{data}_vlpl": {
+            "prepare.source": data, "train_teacher.source": "scores",
+            "score.outside.scale": "softmax", "score.outside.temperature": 0.01,
+            "pseudo_label.rule": "tau", "pseudo_label.tau": 0.3, "pseudo_label.weights": "none",
+            "pseudo_label.calibrate": "none", "pseudo_label.keep_observed": True,
+            "train_student.loss": "vlpl",
+            "train_student.losses.vlpl": {"alpha": alpha, "weight": 0.7, "epsilon": 0.1},
+            "train_student.fit.optimizer": "adam", "train_student.fit.lr": lr,
+            "train_student.fit.batch_size": 8, "train_student.fit.epochs": 10,
+        }
+        for data, alpha, lr in (
+            ("voc2012", 0.2, 1e-5), ("coco2014", 0.1, 1e-5), ("nuswide", 0.1, 1e-5),
+            ("cub", 0.01, 1e-4),
+        )
+    },
 }  # fmt: skip
 
 
@@ -193,6 +214,28 @@ PAPERS: dict[str, dict[str, Any]] = {
 def test_the_numbers_of_a_preset_are_those_of_its_paper(name: str) -> None:
     for key, expected in PAPERS[name].items():
         assert value_of(name, key) == expected, key
+
+
+def test_vlpl_by_hand_from_similarities_to_the_loss(tmp_path: Path) -> None:
+    # The softmax at temperature .01 of (.20, .20, .10) is (1, 1, e^-10) / (2 + e^-10): the second
+    # class is above .3 and was not observed, the third one stays unknown.
+    table = tmp_path / "scores.csv"
+    table.write_text("image_id,c0,c1,c2\ni00,0.20,0.20,0.10\ni01,0.3,0.1,0.2\n")
+    preset_values = written("voc2012_vlpl")
+    params = check_section("preset", "score", preset_values, ScoreParams).outside
+    index = index_of(("train", "val"), np.array([[1, 0, 0], [0, 0, 0]]))
+    scores = outside.read(params.model_copy(update={"file": str(table)}), index)["train"]
+    np.testing.assert_allclose(scores.probs[0], [0.4999887, 0.4999887, 2.27e-5], rtol=1e-3)
+    rule = check_section("preset", "pseudo_label", preset_values, PseudoLabelParams)
+    pseudo = pseudo_labels(rule, index, scores)
+    assert pseudo.labels.tolist() == [[True, True, False]]
+    student = check_section("preset", "train_student", preset_values, StudentParams)
+    targets = torch.from_numpy(VLPL.targets_of(pseudo, index.targets[:1]))
+    loss = catalogue.build(student, Task(targets, 10))
+    # At p = .75: -log p = .287682, .7 (.9 * .287682 + .1 * 1.386294), -.2 * .562335
+    expected = (0.287682 + 0.278280 - 0.112467) / 3
+    found = loss(torch.full((1, 3), math.log(3)), targets, torch.arange(1))
+    assert found.item() == pytest.approx(expected, abs=2e-6)
 
 
 @pytest.mark.parametrize("name", OF_BENCHMARKS)

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
+from pipeline.artifacts.tables import read_index
 from pipeline.core import identity
 from pipeline.reports.run_report import FIGURES
 from stages.inputs import DESCRIBED
@@ -24,6 +25,7 @@ from tests.conftest import PARAMS, ROOT, SMALL, edit_params
 PACKAGES = [
     "core", "artifacts", "images", "datasets", "losses", "models", "inference", "pseudo_labels",
     "evaluation", "training", "figures", "reports", "inspection", "viewer", "label_exports",
+    "prediction", "export",
 ]  # fmt: skip
 STAGES = ["prepare", "train_teacher", "score", "pseudo_label", "train_student", "evaluate"]
 
@@ -243,3 +245,25 @@ def test_dvc_detects_changed_images_tables_weights_and_corrections(
     assert repro() == [], "the content is the same"
     marks.write_text(f"image_id,class,label\n{image_id},a,present\n")
     assert repro() == ["pseudo_label"]
+
+
+@pytest.mark.slow
+def test_dvc_detects_changed_scores_of_another_model(clone: Path, tmp_path: Path) -> None:
+    edit_params(clone / "params.yaml", {"prepare.source": "digits"})
+    reproduce(clone, "prepare")
+    index = read_index(clone / "data" / "index.parquet")
+    probs = np.random.default_rng(0).random((len(index.image_ids), len(index.classes)))
+    frame = pd.DataFrame(probs, columns=list(index.classes))
+    frame.insert(0, "image_id", index.image_ids)
+    frame.to_csv(tmp_path / "scores.csv", index=False)
+    changes = {"train_teacher.source": "scores", "score.outside.file": "scores.csv"}
+    edit_params(clone / "params.yaml", changes)
+    repro = partial(reproduce, clone, root=tmp_path)
+    assert repro() == STAGES[1:]
+    os.utime(tmp_path / "scores.csv")
+    assert repro() == []
+    frame.iloc[::-1].round(2).to_csv(tmp_path / "scores.csv", index=False)
+    assert repro() == ["score", "pseudo_label", "train_student", "evaluate"]
+    # Settings that no teacher reads.
+    edit_params(clone / "params.yaml", {"train_teacher.loss": "an", "train_teacher.members": 3})
+    assert repro() == []

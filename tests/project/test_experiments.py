@@ -38,6 +38,7 @@ OTHERS: dict[str, Any] = {
     "train.fit.optimizer": "sgd",
     "train.fit.schedule": "cosine",
     "train.fit.early_stop_drop": 2.0,
+    "train.fit.keep": "last",
     "train.fit.ema": 0.9,
     "train.fit.precision": "bf16",
     "train.augment.mixup_labels": "union",

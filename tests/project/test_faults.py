@@ -28,6 +28,16 @@ def test_a_failed_system_call_is_an_error_of_one_line_and_keeps_the_old_outputs(
     assert not found.failed, found.markdown()
 
 
+@pytest.mark.skipif(compiler() is None, reason="no Linux, or no C compiler: cc or gcc")
+def test_a_model_file_that_the_disk_cannot_give_is_an_error_of_one_line(
+    stages: Stages, tmp_path: Path
+) -> None:
+    # The first calls of `score` open the params, the index and the model.
+    found = calls.table(stages, tmp_path, ("score",), last=8)
+    assert found.rows, "no call failed"
+    assert not found.failed, found.markdown()
+
+
 def test_a_damaged_file_is_refused_or_made_again_or_has_no_effect(
     stages: Stages, tmp_path: Path
 ) -> None:

@@ -264,7 +264,7 @@ def test_the_stage_takes_the_table_and_names_it_by_its_content(
     start_after("pseudo_label")
     run_stage("inputs")
     described = workplace / "data/inputs/pseudo_label.json"
-    assert json.loads(described.read_text()) == {"corrections": None}
+    assert json.loads(described.read_text()) == {"file": None}
     plain = (workplace / "data/pseudo_labels.parquet").read_bytes()
     before = tables.read_pseudo_labels(workplace / "data/pseudo_labels.parquet")
     monkeypatch.setenv("SPML_DATA_ROOT", str(workplace))

@@ -72,7 +72,8 @@ def test_a_run_is_analysed_and_another_seed_changes_the_directions_alone(
             assert (OUT / str(attrs.get("src") or attrs.get("href"))).is_file()
     for name, value in found.items():
         assert f"{name:34} {'-' if value is None else value}\n" in output
-    assert output.startswith("device: ")
+    steps = "scoring with teacher\nscoring with student\ncomputing the loss around both models\n"
+    assert output.startswith(f"{steps}device: ")
     assert "note: " not in output
     assert output.endswith("report: reports/analyse/index.html\n")
 

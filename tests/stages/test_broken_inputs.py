@@ -87,10 +87,37 @@ def make_saved_dataset(root: Path) -> None:
     DatasetDict(parts).save_to_disk(root / "dataset")
 
 
+LONG_TABLE: dict[str, Any] = {
+    "prepare.observe.process": "given",
+    "prepare.long_table.train": "train.csv",
+    "prepare.long_table.val": None,
+    "prepare.long_table.test": "test.csv",
+    "prepare.long_table.unlisted": "absent",
+    "prepare.val_labels": "observed",
+    "pseudo_label.prior": "best_bin",
+}
+
+
+def make_long_table(root: Path) -> None:
+    """Write labels in a row per image and class, 9 images of train and 4 of test."""
+    edit_params(Path("params.yaml"), LONG_TABLE)
+    rows = [
+        (Path(image).stem, name, int(name in labels))
+        for image, labels in zip(IMAGES, LABELS, strict=True)
+        for name in sorted({labels[:1], "c"} - {""})
+    ]
+    frame = pd.DataFrame(rows, columns=["ImageID", "LabelName", "Confidence"])
+    in_test = frame["ImageID"].astype(int) >= 9
+    for part, chosen in (("train", ~in_test), ("test", in_test)):
+        frame[chosen].to_csv(root / f"{part}.csv", index=False)
+        write_images(root, [f"{part}/{name}.jpg" for name in frame["ImageID"][chosen].unique()])
+
+
 GOOD: dict[str, Callable[[Path], object]] = {
     "table": make_table,
     "coco_json": make_coco_json,
     "saved_dataset": make_saved_dataset,
+    "long_table": make_long_table,
     "voc2012": make_voc2012,
     "coco2014": coco2014.make,
     "nuswide": nuswide.make_lists,
@@ -487,6 +514,17 @@ BROKEN = [
     Broken("a file name that leads out", "coco2014",
            edit(TRAIN2014, lambda c: c["images"][0].update(file_name="../x.jpg")),
            (TRAIN2014, "file_name = '../x.jpg'")),
+    # a row per image and class
+    Broken("a confidence of 2", "long_table", text("train.csv", ",1\n", ",2\n"),
+           ("train.csv: row ", "Confidence '2': should be 1 (present) or 0 (absent)")),
+    Broken("two confidences", "long_table",
+           text("train.csv", "\n0,a,1\n", "\n0,a,1\n0,a,0\n"),
+           ("train.csv: ImageID '0', LabelName 'a': has the confidences 1 and 0",)),
+    Broken("a label outside prepare.classes", "long_table",
+           lambda root: edit_params(Path("params.yaml"), {"prepare.classes": ["a", "b"]}),
+           ("LabelName 'c' is not in prepare.classes",)),
+    Broken("a row without its confidence", "long_table", text("test.csv", ",1\n", "\n"),
+           ("test.csv: cannot be read as csv: CSV parse error",)),
     # archives
     Broken("an archive with ../", "coco2014",
            archive("annotations", ZIP, zip_with("../outside.txt")),

@@ -24,6 +24,7 @@ from pipeline.images import decode_cache
 from pipeline.inference.score import choose_device, predict
 from pipeline.losses.assume_negative import AN
 from pipeline.losses.base import Loss, Task
+from pipeline.losses.consistency import PLC
 from pipeline.losses.student import FullSupervision
 from pipeline.models import classifier, model_file
 from pipeline.training import fit, optimiser
@@ -274,7 +275,19 @@ def history_of(*val_maps: float) -> list[Epoch]:
 
 
 def test_among_equal_epochs_the_first_is_the_best() -> None:
-    assert optimiser.best(history_of(40, 70, 60, 70)).epoch == 2
+    assert optimiser.kept(history_of(40, 70, 60, 70), "best").epoch == 2
+
+
+def test_the_last_epoch_is_kept_if_the_settings_say_so(index: Index) -> None:
+    settings = {"epochs": 4, "optimizer": "adam", "schedule": "constant", "lr": 0.03}
+    best = run(index, make_params(**settings))
+    last = run(index, make_params(keep="last", **settings))
+    assert best.history == last.history
+    assert best.best.epoch < last.best.epoch == 4  # otherwise this test would be void
+    images = decode_cache.load(index, index.rows("val"), SIZE)
+    fabric = choose_device("32")
+    probs = predict(fabric, fabric.setup_module(last.model), images, 32)
+    assert mean_average_precision(index.labels[index.rows("val")], probs) == last.best.val_mAP
 
 
 @pytest.mark.parametrize(
@@ -307,6 +320,36 @@ def test_a_run_that_does_not_improve_stops_early(
     trained = run(index, params)
     assert len(trained.history) == n_epochs
     assert trained.best.epoch == 1
+
+
+# --- two views -------------------------------------------------------------------------
+
+
+def test_a_loss_of_two_views_learns_from_the_second_one(index: Index) -> None:
+    strong = {"cutout": 0.5, "rand_augment": 0, "rand_magnitude": 9}
+    models = [
+        run(index, make_params(), lambda task, weight=weight: PLC(task, 0.5, weight, **strong))
+        for weight in (0.0, 1.0)
+    ]
+    histories = [trained.history for trained in models]
+    assert histories[1][0].loss > histories[0][0].loss
+    again = run(index, make_params(), lambda task: PLC(task, 0.5, 1.0, **strong))
+    assert again.history == histories[1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"mode": "linear"}, "mode = 'linear': the loss PLC needs two views of each image"),
+        ({"augment": {"mixup": 0.5}}, "augment.mixup = 0.5: the loss PLC needs two views"),
+    ],
+    ids=["linear", "mixup"],
+)
+def test_settings_without_a_second_view_are_refused(
+    index: Index, settings: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(InputError, match=problem):
+        run(index, make_params(**settings), lambda task: PLC(task, 0.5, 1.0, 0.5, 0, 9))
 
 
 # --- batches ---------------------------------------------------------------------------
@@ -456,7 +499,7 @@ def test_a_number_of_devices_that_is_not_a_number_is_refused(
         {"epochs": 0}, {"batch_size": 0}, {"lr": 0.0}, {"lr": "1e-3"}, {"optimizer": "lamb"},
         {"momentum": 1.0}, {"schedule": "step"}, {"early_stop_drop": -1.0}, {"precision": "16"},
         {"precision": 32}, {"head_lr_multiplier": 0.0}, {"weight_decay": -0.1}, {"warmup": 3},
-        {"ema": 0.0}, {"ema": 1.0},
+        {"ema": 0.0}, {"ema": 1.0}, {"keep": "first"},
     ],
     ids=str,
 )  # fmt: skip

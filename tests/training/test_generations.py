@@ -31,6 +31,22 @@ def several(workplace: Path, start_after: StartAfter) -> Path:
     return workplace
 
 
+def test_the_loss_of_vlpl_trains_every_generation(
+    workplace: Path, start_after: StartAfter, set_params: SetParams, run_stage: RunStage
+) -> None:
+    start_after("pseudo_label")
+    set_params({"train_student.loss": "vlpl", "train_student.generations": 2})
+    run_stage("train_student")
+    vlpl = model_file.digest(workplace / "data" / "student")
+    set_params({"train_student.loss": "bce"})
+    run_stage("train_student")
+    assert model_file.digest(workplace / "data" / "student") != vlpl
+    set_params({"train_student.loss": "vlpl", "train_student.prior_weight": 0.1})
+    assert run_stage("train_student", exit_code=1).output == (
+        "Error: params.yaml: train_student.prior_weight = 0.1: should be 0, since loss is vlpl\n"
+    )
+
+
 def test_each_generation_learns_from_the_scores_of_the_one_before(
     several: Path, run_stage: RunStage
 ) -> None:

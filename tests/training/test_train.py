@@ -14,10 +14,12 @@ from pipeline.artifacts.tables import Index
 from pipeline.core import identity
 from pipeline.core.errors import InputError
 from pipeline.core.params import check_section, read_values
+from pipeline.evaluation import thresholds
 from pipeline.evaluation.metrics import mean_average_precision
 from pipeline.images import decode_cache
 from pipeline.inference import features
 from pipeline.inference.score import choose_device, predict
+from pipeline.inference.scorer import Scorer
 from pipeline.losses import catalogue
 from pipeline.losses.assume_negative import AN
 from pipeline.losses.base import Loss, Task
@@ -28,6 +30,7 @@ from pipeline.losses.generalized_robust import GR
 from pipeline.losses.large_loss import LLCp
 from pipeline.models import classifier
 from pipeline.training import fit
+from pipeline.training.standardise import Standardised, statistics
 from pipeline.training.teachers import TrainTeacherParams
 from pipeline.training.train import TrainingData, train
 from tests.builders.losses import SHIPPED
@@ -150,6 +153,57 @@ def test_cached_features_equal_the_inputs_of_the_head(index: Index) -> None:
         logits = model.head(torch.from_numpy(np.array(kept)))
     probs = predict(fabric, model, images, 32)
     np.testing.assert_allclose(torch.sigmoid(logits).numpy(), probs, rtol=1e-5)
+
+
+@pytest.mark.parametrize("ema", [None, 0.5])
+@pytest.mark.parametrize("mirror", [False, True])
+def test_a_head_trained_on_standardised_features_gives_the_same_scores_for_images(
+    mirror: bool, ema: float | None, index: Index
+) -> None:
+    linear = {"standardise": True, "mirror": mirror}
+    trained = run(index, make_params(mode="linear", linear=linear, ema=ema))
+    fabric, val = choose_device("32"), index.rows("val")
+    probs = predict(fabric, trained.model, decode_cache.load(index, val, SIZE), 32)
+    assert mean_average_precision(index.labels[val], probs) == pytest.approx(trained.best.val_mAP)
+    assert trained.history != run(index, make_params(mode="linear", ema=ema)).history
+
+
+def test_folding_keeps_the_logits_and_statistics_are_those_of_all_arrays() -> None:
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(5, [0.1, 3, 40], (n, 3)).astype(np.float32) for n in (9000, 50)]
+    arrays = [np.column_stack([array, np.full(len(array), 7.3, np.float32)]) for array in arrays]
+    mean, std = statistics(arrays)
+    both = np.concatenate(arrays).astype(np.float64)
+    np.testing.assert_allclose(mean, both.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(std[:3], both[:, :3].std(axis=0), rtol=1e-5)
+    assert std[3] == 1  # a constant feature
+    head = torch.nn.Linear(4, 2)
+    network, some = Standardised(head, arrays), torch.from_numpy(arrays[1])
+    before = network(some)
+    network.fold()
+    torch.testing.assert_close(head(some), before, rtol=1e-4, atol=1e-4)
+
+
+def test_mirrored_features_are_those_of_mirrored_images(index: Index) -> None:
+    model = classifier.build(make_params().model, CLASSES)
+    fabric = choose_device("32")
+    images = np.array(decode_cache.load(index, index.rows("val"), SIZE))
+    mirrored = features.load(fabric, model, images, "name", 8, mirror=True)
+    own = features.load(fabric, model, images, "name", 8)
+    of_mirrored = features.load(fabric, model, images[:, :, ::-1].copy(), "other", 8)
+    np.testing.assert_allclose(mirrored, of_mirrored, rtol=1e-5, atol=1e-6)
+    assert not np.allclose(mirrored, own)
+
+
+def test_an_epoch_takes_both_views_of_the_features(index: Index) -> None:
+    # The loss of the first epoch at a tiny learning rate is the mean over the drawn views.
+    still = {"epochs": 1, "lr": 1e-12}
+    losses = [
+        run(index, make_params(mode="linear", linear=still | {"mirror": mirror})).history[0].loss
+        for mirror in (False, True)
+    ]
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.1)
 
 
 # --- linear, then end to end -----------------------------------------------------------
@@ -337,6 +391,26 @@ def test_a_training_on_some_rows_equals_that_on_an_index_of_these_rows(
     assert some.history == alone.history
 
 
+def test_a_model_gets_thresholds_from_the_val_scores_of_its_kept_epoch(index: Index) -> None:
+    params = make_params(epochs=4, lr=0.05, ema=0.9)
+    with pytest.raises(Killed):
+        run(index, params, Counting(killed_at=10))
+    trained = run(index, params)
+    assert trained.best.epoch < 4, "the kept epoch should not be the last"
+    val = index.rows("val")
+    probs = Scorer(choose_device("32"), 4 * 8).score(trained.model, index, "val")
+    assert trained.model.spec.decisions == thresholds.choose(index.labels[val], probs)
+
+
+def test_incomplete_val_labels_give_no_thresholds(
+    index: Index, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    trained = run(replace(index, val_labels="observed"), make_params(epochs=1))
+    assert trained.model.spec.decisions is None
+    assert "no decision thresholds: the val labels are incomplete" in caplog.text
+
+
 def test_other_rows_start_anew_and_kept_checkpoints_return_at_once(index: Index) -> None:
     params, targets = make_params(epochs=2), index.targets[index.rows("train")]
     rows = np.arange(16)
@@ -463,3 +537,24 @@ def test_the_error_of_a_diverging_linear_phase_names_its_learning_rate(index: In
     with pytest.raises(InputError) as caught:
         run(index, params)
     assert "train_x.linear.lr = 1e+38 should be lower" in str(caught.value)
+
+
+def test_a_running_training_shows_the_epochs_of_all_its_phases(
+    index: Index, tmp_path: Path
+) -> None:
+    seen: list[int] = []
+    live = tmp_path / "live"
+
+    class Seen(AN):
+        def forward(self, *args: Any) -> torch.Tensor:
+            path = live / "plots" / "metrics" / "val_mAP.tsv"
+            seen.append(len(path.read_text().splitlines()) - 1 if path.exists() else 0)
+            loss: torch.Tensor = super().forward(*args)
+            return loss
+
+    params = make_params(mode="linear_init", linear={"epochs": 2}, epochs=2)
+    data = TrainingData(index, index.targets[index.rows("train")])
+    trained = train("train_x", params, data, Seen, live=live)
+    assert sorted(set(seen)) == [0, 1, 2, 3], "epochs that are shown during the epochs 1 to 4"
+    assert len(trained.history) == 4
+    assert not live.exists()

@@ -1,0 +1,1 @@
+"""Labels of new images: find them, score them in a stream, write the results."""
