@@ -305,6 +305,26 @@ def table(random: Random) -> str:
     return "prepare"
 
 
+def corrections(random: Random) -> str:
+    """Damage a table of corrections, as `table`."""
+    as_csv = random.random() < 0.5
+    path = "root/marks.csv" if as_csv else "root/marks.parquet"
+    use("trained", "pseudo_label", {"pseudo_label.corrections": Path(path).name})
+    first, second, *_ = pq.read_table("data/scores.parquet")["image_id"].to_pylist()
+    labels = ["present", "absent", "unknown", ""]
+    marks = pd.DataFrame(
+        {"image_id": [first, first, second, second], "class": [*"abab"], "label": labels}
+    )
+    marks.to_csv(path, index=False) if as_csv else marks.to_parquet(path, index=False)
+    if random.random() < 0.4:
+        damage(random, path)
+    elif as_csv:
+        _change_csv(random, path)
+    else:
+        _change_parquet(random, path)
+    return "pseudo_label"
+
+
 def _change_csv(random: Random, path: str) -> None:
     if random.random() < 0.5:
         pieces = [*WORDS, ",", '"', "\n", "\r", ";", '"a\nb"', "," * 50]
@@ -621,6 +641,7 @@ def environment(random: Random) -> str:
 KINDS: dict[str, Kind] = {
     "params": params,
     "table": table,
+    "corrections": corrections,
     "coco_json": coco_json,
     "voc_xml": voc_xml,
     "image": image,

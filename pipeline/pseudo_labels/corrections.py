@@ -69,6 +69,7 @@ def _columns(path: Path) -> list[list[Any]]:
     """Return the values of `COLUMNS`, as texts."""
     try:
         table = pq.read_table(path) if path.suffix == ".parquet" else _read_csv(path)
+        names = table.column_names  # a damaged name is no UTF-8
     except FileNotFoundError:
         raise InputError(f"{path}: no such file (pseudo_label.corrections)") from None
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -76,8 +77,8 @@ def _columns(path: Path) -> list[list[Any]]:
         raise InputError(f"{path}: cannot be read as {kind}: {one_line(error)}") from None
     columns = []
     for name in COLUMNS:
-        if table.column_names.count(name) != 1:
-            there = some(table.column_names)
+        if names.count(name) != 1:
+            there = some(names)
             raise InputError(f"{path}: should have one column {name!r}; its columns are {there}")
         try:
             columns.append(table[name].cast(pa.string()).to_pylist())

@@ -235,14 +235,15 @@ def test_dvc_detects_changed_images_tables_weights_and_corrections(
     shutil.copy(clone / "data" / "student" / "model.safetensors", weights)
     assert repro() == ["train_teacher"]
 
-    marks = tmp_path / "marks.csv"
-    marks.write_text("image_id,class,label\np/1.png,a,absent\n")
+    marks, index = tmp_path / "marks.csv", pd.read_parquet(clone / "data" / "index.parquet")
+    image_id = index["image_id"][index["split"] == "train"].iloc[0]
+    marks.write_text(f"image_id,class,label\n{image_id},a,absent\n")
     edit_params(clone / "params.yaml", {"pseudo_label.corrections": "marks.csv"})
     repro = partial(reproduce, clone, "pseudo_label", root=tmp_path)
     assert repro() == ["score", "pseudo_label"]
     os.utime(marks)
     assert repro() == [], "the content is the same"
-    marks.write_text("image_id,class,label\np/1.png,a,present\n")
+    marks.write_text(f"image_id,class,label\n{image_id},a,present\n")
     assert repro() == ["pseudo_label"]
 
 
