@@ -458,16 +458,19 @@ def test_the_page_shows_the_existing_figures_and_needs_no_network() -> None:
     reader = read(page)
     assert [attrs["src"] for tag, attrs in reader.tags if tag == "img"] == ["landscape.png"]
     links = [attrs["href"] for tag, attrs in reader.tags if tag == "a"]
-    assert links == ["landscape.png", "landscape.svg", "landscape.csv"]
+    assert links == ["../index.html", "landscape.png", "landscape.svg", "landscape.csv"]
     assert "<strong>The truth of the training images is unknown" in page
     assert "//" not in page
+    # The landscape alone has numbers of both models.
+    assert "mean loss around the model" in reader.cells
+    assert "expected calibration error" not in reader.cells
 
 
 def test_hostile_names_are_text_on_the_page() -> None:
     hostile = analysed(classes=("cat", "<script>"), names=("<i>a</i>", '"b" & c'))
     page = analysis_report.page(hostile)
     cells = read(page).cells
-    assert cells[cells.index("densities.class") + 1] == "<script>"
-    assert cells[cells.index("model.a") + 1] == "<i>a</i>"
+    assert cells[cells.index("class of the figure of scores") + 1] == "<script>"
+    assert "<i>a</i> (a)" in cells
     assert "<i>" not in page
     assert "<script" not in page
