@@ -68,7 +68,9 @@ function labelsOf(i) {
 
 function makeChip({ c, state, score, match }) {
   const chip = make("span", `chip ${state.id}${match ? " match" : ""}`);
-  chip.append(make("b", "", state.sign), makeName("span", "name", data.classes[c]));
+  const sign = make("b", "", state.sign);
+  sign.setAttribute("aria-hidden", "true");
+  chip.append(sign, make("span", "spoken", `${state.words}: `), makeName("span", "name", data.classes[c]));
   chip.append(make("span", "score", score.toFixed(2)));
   return chip;
 }
@@ -92,8 +94,7 @@ function fill(card, i) {
   const chips = card.lastChild;
   chips.replaceChildren(...labels.map(makeChip));
   card.classList.toggle("marked", isMarked(i));
-  const texts = labels.slice(0, 12).map(({ c, state, score }) => `${state.words}: ${data.classes[c]} ${score.toFixed(2)}`);
-  card.setAttribute("aria-label", [data.image_ids[i], ...(isMarked(i) ? [`${marksOf[i]} marked`] : []), ...texts].join(", "));
+  if (isMarked(i)) chips.prepend(make("span", "spoken", `${marksOf[i]} marked`));
 }
 
 /** Replace the labels that do not fit into a card by their number. */

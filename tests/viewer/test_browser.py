@@ -381,9 +381,11 @@ def test_filters_find_the_images_that_pandas_finds(here: Path, opened: Opened) -
     wanted.sort(key=lambda name: -probs[name, 1])
     assert n_found(page) == len(wanted)
     assert ids_shown(page) == wanted
-    assert page.locator(".card").first.locator(".chip.match").inner_text().split("\n")[:2] == [
-        "+" if (wanted[0], 1) in kinds["right"] else "×", "dog",
-    ]  # fmt: skip
+    chip = page.locator(".card").first.locator(".chip.match")
+    is_right = (wanted[0], 1) in kinds["right"]
+    assert chip.locator("b").inner_text() == ("+" if is_right else "×")
+    assert chip.locator(".spoken").text_content() == f"added, {'right' if is_right else 'wrong'}: "
+    assert chip.locator(".name").inner_text() == "dog"
     page.locator("#sort").select_option("rising")
     n_found(page)
     assert ids_shown(page) == wanted[::-1]
