@@ -7,7 +7,6 @@ Each command also runs without DVC, from the folder that holds params.yaml:
 `python -m stages.prepare`.
 """
 
-import inspect
 import io
 import logging
 import os
@@ -15,6 +14,7 @@ import sys
 import time
 import traceback
 from contextlib import suppress
+from inspect import getfile
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,7 @@ class Stage(click.Command):
 
     def note(self, started: float) -> None:
         """Keep the seconds that a stage of dvc.yaml took since it started."""
-        name = Path(inspect.getfile(self.callback)).stem if self.callback else ""
+        name = Path(getfile(self.callback)).stem if self.callback else ""
         if name in STAGES and not launch.is_helper():
             ended = time.time()
             with suppress(InputError, OSError):  # the results are complete without the note

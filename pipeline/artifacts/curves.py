@@ -82,10 +82,11 @@ def followed(folder: Path | None) -> Iterator[Follow]:
         return
     shutil.rmtree(folder, ignore_errors=True)  # of a killed training
     shown = 0
-    live: Any = Live(str(folder), dvcyaml=None, save_dvc_exp=False)
+    live: Any = None  # the folder begins with the first epoch
 
     def follow(before: int, epochs: list[Epoch]) -> None:
-        nonlocal shown
+        nonlocal shown, live
+        live = live or Live(str(folder), dvcyaml=None, save_dvc_exp=False)
         for epoch in epochs[shown - before :]:
             _log(live, replace(epoch, epoch=before + epoch.epoch))
         shown = before + len(epochs)
@@ -95,8 +96,9 @@ def followed(folder: Path | None) -> Iterator[Follow]:
     try:
         yield follow
     finally:
-        live.end()
-        shutil.rmtree(folder, ignore_errors=True)
+        if live is not None:
+            live.end()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def read(folder: Path) -> History:

@@ -117,6 +117,9 @@ def of_run(params: Mapping[str, Any], index: Index, path: Path, rule: LabelRule 
     for name, title in (("train_teacher", "teacher"), ("train_student", "student")):
         if isinstance(params.get(name), dict):
             rows[title] = _training(merged(dict(params), name, "train"))
+    if _value(params, "train_teacher", "source") == "scores":
+        file = (params.get("score") or {}).get("outside", {}).get("file")
+        rows["teacher"] = f"scores of another model, {Path(str(file)).name}"
     rows["label rule"] = _rule(path, rule)
     return {"": [*rows], "value": [*rows.values()]}
 

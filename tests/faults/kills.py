@@ -31,7 +31,7 @@ COPIED = (
 )  # fmt: skip
 # Not compared: internal files of git and DVC, byte code, and .dvc/config.local, which has the path
 # of its clone.
-THEIRS = (".git", ".dvc/cache", ".dvc/tmp", ".dvc-site")
+THEIRS = (".git", ".dvc/cache", ".dvc/tmp", ".dvc-site", ".cache/seconds")
 LOCAL = ".dvc/config.local"
 TRAININGS = {
     "train_teacher.train.fit.epochs": 20,

@@ -249,7 +249,10 @@ def test_dvc_detects_changed_images_tables_weights_and_corrections(
 
 @pytest.mark.slow
 def test_dvc_detects_changed_scores_of_another_model(clone: Path, tmp_path: Path) -> None:
-    edit_params(clone / "params.yaml", {"prepare.source": "digits"})
+    edit_params(
+        clone / "params.yaml",
+        {"prepare.source": "digits", "train_teacher.train": {}, "pseudo_label.corrections": None},
+    )
     reproduce(clone, "prepare")
     index = read_index(clone / "data" / "index.parquet")
     probs = np.random.default_rng(0).random((len(index.image_ids), len(index.classes)))

@@ -28,6 +28,15 @@ OTHERS: dict[str, Any] = {
     "prepare.coco_json.val": "b.json",
     "prepare.coco_json.test": "c.json",
     "prepare.coco_json.images": "images",
+    "prepare.long_table.train": "a.csv",
+    "prepare.long_table.val": "b.csv",
+    "prepare.long_table.test": "c.csv",
+    "prepare.long_table.classes": "d.csv",
+    "prepare.long_table.folders.train": "a",
+    "prepare.long_table.folders.val": "b",
+    "prepare.long_table.folders.test": "c",
+    "prepare.long_table.suffix": ".png",
+    "prepare.long_table.unlisted": "absent",
     "prepare.saved_dataset.folder": "set",
     "prepare.saved_dataset.image": "file",
     "prepare.saved_dataset.labels": "classes",
@@ -47,15 +56,19 @@ OTHERS: dict[str, Any] = {
     "train_teacher.losses.epr.expected_positives": 2.5,
     "train_teacher.losses.role.expected_positives": 3.5,
     "train_teacher.losses.asl.gamma_neg": 6.0,
+    "score.outside.file": "scores.csv",
+    "score.outside.scale": "logit",
+    "pseudo_label.corrections": "marks.csv",
     "pseudo_label.rule": "soft",
     "pseudo_label.calibrate": "isotonic",
     "pseudo_label.prior": "best_bin",
     "pseudo_label.annotator": "uniform",
     "pseudo_label.weights": "confidence",
+    "train_student.prior_weight": 0.25,
     "sweep.references": ["an"],
 }
 # Keys that are valid only with these values.
-OBSERVED: list[dict[str, Any]] = [
+TOGETHER: list[dict[str, Any]] = [
     {
         "prepare.observe.process": "uniform", "prepare.observe.class_weights": None,
         "prepare.observe.num_pos": "all", "prepare.observe.num_neg": "all",
@@ -64,6 +77,8 @@ OBSERVED: list[dict[str, Any]] = [
         "prepare.observe.process": "fraction", "prepare.observe.fraction": 0.5,
         "prepare.observe.num_pos": 1, "prepare.observe.num_neg": 0,
     },
+    {"train_student.loss": "vlpl", "train_student.prior_weight": 0.0},
+    {"train_teacher.source": "scores"},
 ]  # fmt: skip
 # Keys that are not in the file; Hydra's + adds them.
 DIFFERENCE = {"train_student.train.fit.lr": 1e-4, "train_teacher.train.augment.flip": 0.25}
@@ -106,6 +121,8 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root.mkdir()
     Image.new("RGB", (8, 8)).save(root / "0.png")
     (root / "other.csv").write_text("image,split,labels\n0.png,train,a b\n")
+    for name in ("scores.csv", "marks.csv"):  # only their digests are taken
+        (root / name).write_text("image_id\n")
     monkeypatch.chdir(folder)
     # DVC calls `python`; it must be the one that runs the tests.
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
@@ -129,7 +146,7 @@ def dvc(*arguments: str) -> str:
 @pytest.mark.slow
 def test_every_key_can_be_set_for_an_experiment_and_the_stages_read_it(clone: Path) -> None:
     shipped = flat(read_values(PARAMS))
-    later = {key for changes in OBSERVED for key in changes} - set(OTHERS)
+    later = {key for changes in TOGETHER for key in changes} - set(OTHERS)
     # Without the empty sections of the trainings, which have no keys.
     keys = [key for key in shipped if shipped[key] != {} and key not in later]
     assert len(keys) == len(shipped) - 2 - len(later)
@@ -160,7 +177,7 @@ def test_every_key_can_be_set_for_an_experiment_and_the_stages_read_it(clone: Pa
     workspace = json.loads(dvc("exp", "show", "--json"))[0]["data"]["params"]["params.yaml"]["data"]
     assert workspace["train"]["fit"]["lr"] == expected["train.fit.lr"]
 
-    for changes in OBSERVED:
+    for changes in TOGETHER:
         experiment(changes)
         expected |= changes
         assert flat(read_values(clone / "params.yaml")) == expected

@@ -42,7 +42,7 @@ def test_the_shipped_params_are_told_in_words(params: dict[str, Any], index: Ind
         "images": "2 train, 1 val, 1 test",
         "observed labels": "per training image 1.00 positive, 0.50 negative",
         "teacher": f"loss gr, {network}",
-        "student": network,
+        "student": f"loss bce, {network}",
         "label rule": "tau 0.625, ignored down to 0.325, calibrated by prior of val",
     }
 
@@ -53,9 +53,17 @@ def test_own_values_of_a_training_replace_the_shared_ones(
     own = {"mode": "linear", "model": {"weights": "below/w.pth"}, "linear": {"lr": 0.5}}
     params["train_student"] |= {"train": own, "generations": 3}
     assert described(params, index, None)["student"] == (
-        "small_cnn, 40 pixels, weights w.pth, linear, 25 epochs, learning rate 0.5, "
+        "loss bce, small_cnn, 40 pixels, weights w.pth, linear, 25 epochs, learning rate 0.5, "
         "3 generations, seed 0"
     )
+
+
+def test_scores_of_another_model_take_the_place_of_a_teacher(
+    params: dict[str, Any], index: Index
+) -> None:
+    params["train_teacher"]["source"] = "scores"
+    params["score"]["outside"]["file"] = "below/clip.parquet"
+    assert described(params, index, None)["teacher"] == "scores of another model, clip.parquet"
 
 
 def test_a_file_without_a_rule_or_with_an_unknown_one_is_told(index: Index) -> None:

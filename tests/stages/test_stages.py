@@ -74,7 +74,7 @@ def test_six_commands_lead_from_nothing_to_a_report(workplace: Path, run_stage: 
 
     assert sorted(path.name for path in (workplace / "reports/evaluate").iterdir()) == REPORT
     metrics = json.loads((workplace / "reports/evaluate/metrics.json").read_text())
-    assert list(metrics)[:9] == [
+    expected = [
         "teacher.mAP",
         "teacher.val_mAP",
         "student.mAP",
@@ -86,6 +86,7 @@ def test_six_commands_lead_from_nothing_to_a_report(workplace: Path, run_stage: 
         "truth.positives_per_image",
         *(f"{role}.{name}" for role in ("teacher", "student") for name in WORDS),
     ]
+    assert list(metrics)[: len(expected)] == expected
     labels = pd.read_parquet(workplace / "data/pseudo_labels.parquet")
     assert len(labels) == 60
     assert labels["image_id"].is_monotonic_increasing
@@ -403,7 +404,7 @@ def test_all_stages_run_on_observed_labels_without_truth(
     folder = workplace / "reports/evaluate"
     assert sorted(path.name for path in folder.iterdir()) == REPORT
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert list(metrics)[:6] == [
+    expected = [
         "teacher.mAP",
         "teacher.val_mAP",
         "student.mAP",
@@ -413,6 +414,7 @@ def test_all_stages_run_on_observed_labels_without_truth(
         # incomplete val labels give no thresholds, and so no metrics of labels
         *(f"{role}.{name}" for role in ("teacher", "student") for name in OF_SCORES),
     ]
+    assert list(metrics)[: len(expected)] == expected
     assert "<strong>The truth of the training images is unknown" in (
         (folder / "index.html").read_text()
     )

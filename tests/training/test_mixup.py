@@ -94,7 +94,7 @@ def test_per_image_is_true_for_losses_with_state_of_every_image() -> None:
         "expected_positives": 1.0, "lr_multiplier": 1.0, "lambda": 0.1, "gamma_pos": 1.0,
         "gamma_neg": 1.0, "focusing_gradient": False, "margin": 0.1, "tau": 0.5, "delta": 1.0,
         "w": [0.0, 1.0], "b": [0.0, 1.0], "mu": [0.5, 0.5], "sigma": [1.0, 1.0],
-        "q2": 0.5, "q3": 0.5,
+        "q2": 0.5, "q3": 0.5, "cutout": 0.5, "rand_augment": 1, "rand_magnitude": 9,
     }  # fmt: skip
     n = 17
     task = Task(torch.randint(-1, 2, (n, 3)), 5)
