@@ -29,10 +29,10 @@ COPIED = (
     "params.yaml", "dvc.yaml", "Makefile", "requirements.txt", "requirements-uv.txt",
     ".gitignore", ".dvcignore", ".dvc/config",
 )  # fmt: skip
-# Not compared: internal files of git and DVC, byte code, and .dvc/config.local, which has the path
-# of its clone.
+# Not compared: internal files of git and DVC, byte code, .dvc/config.local, which has the path of
+# its clone, the seconds that stages took, and the overview, which shows these and the date.
 THEIRS = (".git", ".dvc/cache", ".dvc/tmp", ".dvc-site", ".cache/seconds")
-LOCAL = ".dvc/config.local"
+OWN = (".dvc/config.local", "reports/index.html")
 TRAININGS = {
     "train_teacher.train.fit.epochs": 20,
     "train_student.train.linear.epochs": 40,
@@ -170,7 +170,7 @@ def left_by(folder: Path) -> dict[str, bytes]:
 
 def _is_theirs(name: str) -> bool:
     folders = tuple(f"{top}/" for top in THEIRS)
-    return name == LOCAL or name.startswith(folders) or "__pycache__" in name
+    return name in OWN or name.startswith(folders) or "__pycache__" in name
 
 
 def _cut(path: Path, only: tuple[str, ...]) -> None:

@@ -56,6 +56,7 @@ OTHERS: dict[str, Any] = {
     "train_teacher.losses.epr.expected_positives": 2.5,
     "train_teacher.losses.role.expected_positives": 3.5,
     "train_teacher.losses.asl.gamma_neg": 6.0,
+    "train_teacher.losses.plc.tau": 0.7,
     "score.outside.file": "scores.csv",
     "score.outside.scale": "logit",
     "pseudo_label.corrections": "marks.csv",
@@ -166,7 +167,8 @@ def test_every_key_can_be_set_for_an_experiment_and_the_stages_read_it(clone: Pa
         for key, value in read.items():
             own = key.replace(f"{name}.", f"{name}.train.", 1)
             common = key.replace(f"{name}.", "train.", 1)
-            assert value == DIFFERENCE.get(own, changed.get(common, changed.get(key))), key
+            wanted = changed.get(common, changed.get(key, shipped.get(key)))
+            assert value == DIFFERENCE.get(own, wanted), key
     assert params_in_use["train_student"]["fit"]["lr"] == 1e-4
     assert params_in_use["train_teacher"]["fit"]["lr"] == changed["train.fit.lr"]
 
