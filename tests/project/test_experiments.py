@@ -163,7 +163,7 @@ def test_every_key_can_be_set_for_an_experiment_and_the_stages_read_it(clone: Pa
         for name in ("train_teacher", "train_student")
     }
     for name, params in params_in_use.items():
-        read = flat({name: params})
+        read = {key: value for key, value in flat({name: params}).items() if value != {}}
         for key, value in read.items():
             own = key.replace(f"{name}.", f"{name}.train.", 1)
             common = key.replace(f"{name}.", "train.", 1)
