@@ -14,7 +14,6 @@ repro: $(INSTALLED)
 	@python -m stages.ready
 	@dvc repro
 	@echo
-	@dvc metrics show
 	@python -m stages.overview
 	@echo "look at:  reports/index.html            numbers, and all pages of the run"
 	@echo "          data/pseudo_labels.parquet    the labels the student learned from"

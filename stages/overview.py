@@ -14,7 +14,10 @@ from stages import SoloStage, say
 @click.command(cls=SoloStage)
 def main() -> None:
     """Write the page that links all pages of the run."""
-    say(f"overview: {overview.refresh(Run())}")
+    path = overview.refresh(Run())
+    for line in overview.numbers(Run()):
+        say(line)
+    say(f"overview: {path}")
 
 
 if __name__ == "__main__":

@@ -53,6 +53,19 @@ def refresh(run: Run) -> Path:
     return write(run, _commit(), seconds.read())
 
 
+def numbers(run: Run) -> list[str]:
+    """Return a line for the test mAP of each model and for their difference, as far as known."""
+    metrics = _json(run.evaluation / "metrics.json")
+    lines = []
+    for name, write_value in (("teacher", "{:.2f}".format), ("student", "{:.2f}".format),
+                              ("difference", signed)):  # fmt: skip
+        value, span = metrics.get(f"{name}.mAP"), _span(metrics, f"{name}.mAP", write_value)
+        if value is not None:
+            interval = f"   95 % interval {span}" if span else ""
+            lines.append(f"{name + ' mAP on test':22} {write_value(value)}{interval}")
+    return lines
+
+
 def write(run: Run, commit: str | None, notes: Mapping[str, Note]) -> Path:
     """Write the page from the files in the folder of the reports; return its path.
 

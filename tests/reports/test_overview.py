@@ -50,6 +50,15 @@ def add(run: Run, folder: str, name: str, text: str = "") -> Path:
     return path
 
 
+def test_the_terminal_has_the_map_of_each_model_with_its_interval(run: Run, tmp_path: Path) -> None:
+    assert overview.numbers(run) == [
+        "teacher mAP on test    90.00",
+        "student mAP on test    92.50   95 % interval 91.00 to 94.00",
+        "difference mAP on test +2.50   95 % interval +1.25 to +3.00",
+    ]
+    assert overview.numbers(Run.at(tmp_path / "other")) == []
+
+
 def test_the_page_has_numbers_findings_facts_and_seconds(run: Run) -> None:
     found = cells(run)
     at = found.index("student")
