@@ -31,20 +31,20 @@ _TEMPLATES = jinja2.Environment(
 _TEMPLATES.filters["cell"] = _cell
 
 
-def text(spec: Spec, origin: Origin, library: str | None, form: str, code: str) -> str:
+def text(spec: Spec, origin: Origin, hub_name: str | None, form: str, code: str) -> str:
     """Return the card in Markdown.
 
     Args:
         spec: the model's description.
         origin: what is known of its training.
-        library: the name under which a hub lists it, or None.
+        hub_name: the name under which a hub lists the model, or None.
         form: a sentence on the files, the input and the output.
         code: Python that loads the model and scores an image.
     """
     tested = {name: (positives, ap) for name, positives, ap in origin.per_class}
     few = [name for name, (count, _) in tested.items() if int(count) < FEW_POSITIVES]
     return _TEMPLATES.get_template("model_card.md.jinja").render(
-        spec=spec, note=origin.note, library=library, form=form, code=code,
+        spec=spec, note=origin.note, hub_name=hub_name, form=form, code=code,
         facts=_facts(spec, origin), rows=_rows(spec, tested), few=", ".join(few),
     )  # fmt: skip
 

@@ -30,7 +30,7 @@ class Kind:
         module: with `check_can`, `write` and `scores`.
         names: of the files in the folder.
         by: the library that opens it, for messages.
-        library: its name in a model card, or None.
+        hub_name: the name under which a hub lists it, or None.
         form: for the card: the files, the input and the output.
         code: for the card: Python that scores a file. {size} stands for the input size.
     """
@@ -38,7 +38,7 @@ class Kind:
     module: ModuleType
     names: tuple[str, ...]
     by: str
-    library: str | None
+    hub_name: str | None
     form: str
     code: str
 
@@ -168,7 +168,7 @@ def write(path: Path, to: Format, folder: Path) -> Exported:
 def _card(kind: Kind, model: Classifier, known: origin.Origin) -> str:
     values = {"size": model.spec.input_size, "classes": len(model.spec.classes)}
     form, code = kind.form.format(**values), kind.code.format(**values)
-    return card.text(model.spec, known, kind.library, form, code)
+    return card.text(model.spec, known, kind.hub_name, form, code)
 
 
 def _check_folder(folder: Path) -> None:
