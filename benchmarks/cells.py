@@ -57,8 +57,7 @@ class Cells:
     Attributes:
         out: the folder of the kept runs.
         base: the params of the file.
-        jobs: the number of cells at a time.
-        threads: the threads of each; None: the stages' own choice.
+        jobs: the number of cells at a time, which share the cores.
         kept: whether to run nothing.
         failed: a line for each failed cell.
     """
@@ -66,8 +65,7 @@ class Cells:
     out: Path
     base: Values
     jobs: int
-    threads: int | None
-    kept: bool
+    kept: bool = False
     failed: list[str] = field(default_factory=list)
 
     def run(self, cells: Sequence[Cell]) -> list[tuple[Cell, list[Values]]]:
@@ -129,7 +127,9 @@ class Cells:
         return {"test_scores": runs.test_scores(measured), "prepared": prepared}
 
     def _stages(self, values: Values, names: list[str], *before: Path) -> Path:
-        return runs.stages(self.out, values, names, *before, threads=self.threads, kept=self.kept)
+        return runs.stages(
+            self.out, values, names, *before, threads=runs.threads_of(self.jobs), kept=self.kept
+        )
 
 
 def _text(chosen: Chosen) -> str:

@@ -18,8 +18,6 @@ last table and sentence say what is established (benchmarks/claims.py).
 """
 
 import itertools
-import os
-from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -28,6 +26,7 @@ import pandas as pd
 from benchmarks import claims, comparison
 from benchmarks.cells import TAU, Cell, Cells, Chosen
 from benchmarks.methods import METHODS, Method
+from benchmarks.options import names
 from experiments import runs
 from experiments.runs import Values
 from pipeline.core import files
@@ -58,13 +57,12 @@ def main(
     """Compare the methods with PARAMS, a file or a preset; write results.csv, table.md to --out."""
     base = runs.read_for_every_loss(params, sets)
     candidates = dict(_candidates(given) for given in tune)
-    named = _names("--losses", losses, CATALOGUE)
+    named = names("--losses", losses, CATALOGUE)
     out.mkdir(parents=True, exist_ok=True)
-    threads = max((os.cpu_count() or 1) // jobs, 1) if jobs > 1 else None
-    work = Cells(out, base, jobs, threads, kept)
+    work = Cells(out, base, jobs, kept)
     rows: list[Values] = []
     notes: dict[str, None] = {}
-    for name in _names("--methods", methods, METHODS):
+    for name in names("--methods", methods, METHODS):
         method = METHODS[name]
         # A loss has the same values in all of its rows: those that suit it alone.
         alone = method if method.losses else METHODS["teacher"]
@@ -92,15 +90,6 @@ def main(
     click.echo(table)
     if work.failed:
         raise InputError(f"{len(work.failed)} cells failed: {some(work.failed, 3)}")
-
-
-def _names(option: str, given: str, known: Iterable[str]) -> list[str]:
-    """Split a list of names; refuse an unknown one."""
-    names = given.split(",")
-    for name in names:
-        if name not in known:
-            raise InputError(f"{option} {name!r}: should be of {', '.join(known)}")
-    return names
 
 
 def _candidates(given: str) -> tuple[str, list[float]]:

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from benchmarks.options import names
 from experiments import markdown, runs
 from experiments.runs import Values, spread
 from pipeline.artifacts.run import Run
@@ -107,21 +108,22 @@ def main(
 ) -> None:  # fmt: skip
     """Correct labels of PARAMS, a file or a preset; write results.csv and table.md to --out."""
     base, rows = runs.read_for_every_loss(params, sets), []
-    names = [NONE, *orders.split(",")]
+    tried = [NONE, *names("--orders", orders, ORDERS)]
+    trained = names("--train", train, [NONE, *ORDERS])
     for seed in (int(text) for text in seeds.split(",")):
         run = _labelled(base, seed, out, threads)
-        for name in names:
+        for name in tried:
             chosen = np.zeros(run.pseudo.labels.shape, np.bool_)
             if name != NONE:
                 chosen = run.first(name, checks)
             row = {"seed": seed, "order": name, **_labels(run, chosen)}
-            if name in train.split(","):
+            if name in trained:
                 row |= _student(run, name, chosen, out, threads)
             rows.append(row)
             click.echo(", ".join(f"{key} {value}" for key, value in row.items()))
     results = pd.DataFrame(rows)
     results.to_csv(out / "results.csv", index=False)
-    table = _table(results, names)
+    table = _table(results, tried)
     (out / "table.md").write_text(table, encoding="utf-8")
     click.echo(table)
 

@@ -10,7 +10,6 @@ of the labels and the seeds, as in benchmarks.compare. A smaller share of a run 
 larger one. Each training is kept below --out, so the command can be stopped and called again.
 """
 
-import os
 from pathlib import Path
 
 import click
@@ -19,6 +18,7 @@ import pandas as pd
 
 from benchmarks.cells import Cell, Cells
 from benchmarks.methods import METHODS
+from benchmarks.options import names
 from experiments import markdown, runs
 from experiments.runs import Values, spread
 from pipeline.core import files
@@ -45,15 +45,15 @@ def main(
 ) -> None:  # fmt: skip
     """Train with PARAMS, a file or a preset; write a table and a figure to --out."""
     base = runs.read_for_every_loss(params, sets)
-    lines = [(loss, "teacher") for loss in _losses("--losses", losses)]
-    lines += [(loss, "shipped") for loss in _losses("--students", students)]
+    lines = [(loss, "teacher") for loss in names("--losses", losses, LOSSES)]
+    if students:
+        lines += [(loss, "shipped") for loss in names("--students", students, LOSSES)]
     out.mkdir(parents=True, exist_ok=True)
-    threads = max((os.cpu_count() or 1) // jobs, 1) if jobs > 1 else None
     rows: list[Values] = []
     failed: list[str] = []
     for share in _shares(shares):
         fraction = {"prepare.observe.process": "fraction", "prepare.observe.fraction": share}
-        work = Cells(out, runs.changed(base, fraction), jobs, threads, kept=False, failed=failed)
+        work = Cells(out, runs.changed(base, fraction), jobs, failed=failed)
         cells = [Cell(loss, METHODS[name], run) for run in range(n_runs) for loss, name in lines]
         rows += [{"share": share} | found[-1] for _, found in work.run(cells)]
     if not rows:
@@ -110,14 +110,6 @@ def _shares(given: str) -> list[float]:
     if not all(0 < share <= 1 for share in shares):
         raise InputError(f"--shares {given!r}: should be shares above 0, at most 1, as 0.1,0.5,1")
     return shares
-
-
-def _losses(option: str, given: str) -> list[str]:
-    names = [name for name in given.split(",") if name]
-    for name in names:
-        if name not in LOSSES:
-            raise InputError(f"{option} {name!r}: should be of {', '.join(LOSSES)}")
-    return names
 
 
 if __name__ == "__main__":

@@ -23,13 +23,13 @@ import torch
 from scipy.optimize import brentq
 
 from benchmarks.methods import BAND, PLAIN, PRIOR, SOFT
+from benchmarks.options import names
 from experiments import markdown, runs
 from experiments.runs import Values
 from pipeline.artifacts.run import Run
 from pipeline.artifacts.tables import Index, PseudoLabels, Scores
 from pipeline.core import files, identity
 from pipeline.core.arrays import BoolMatrix
-from pipeline.core.errors import InputError
 from pipeline.core.params import check_section
 from pipeline.evaluation.metrics import mean_average_precision, pseudo_label_quality, ratio
 from pipeline.inference import outside
@@ -65,16 +65,14 @@ def main(
     threads: int, out: Path,
 ) -> None:  # fmt: skip
     """Compare the rules with PARAMS, a file or a preset; write results.csv, table.md to --out."""
-    unknown = [rule for rule in f"{rules},{students}".split(",") if rule not in RULES]
-    if unknown:
-        raise InputError(f"--rules {unknown[0]!r}: should be of {', '.join(RULES)}")
+    of_labels, of_students = names("--rules", rules, RULES), names("--students", students, RULES)
     base = runs.changed(runs.read_for_every_loss(params, sets), PLAIN)
     torch.set_num_threads(threads)
     bench = Bench(out, base, threads)
     kinds = planned(bench, qualities.split(","), weight)
     rows: dict[tuple[str, str], Values] = {}
     for with_students in (False, True):  # the labels take seconds: they come first
-        for rule in students.split(",") if with_students else rules.split(","):
+        for rule in of_students if with_students else of_labels:
             for name, values in kinds.items():
                 row = bench.row(values, RULES[rule], with_students)
                 rows[name, rule] = {"scores": name, "rule": rule} | row

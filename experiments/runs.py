@@ -153,6 +153,11 @@ def stages(
     return folder
 
 
+def threads_of(jobs: int) -> int | None:
+    """Return the threads for each of several runs at a time; None, the own choice, for one."""
+    return max((os.cpu_count() or 1) // jobs, 1) if jobs > 1 else None
+
+
 def run_name(values: Values, names: list[str], *sources: Path) -> str:
     """Return a hash of everything the results of stages depend on; arguments as of `stages`.
 

@@ -6,7 +6,6 @@ Each run is kept in a folder below .cache/sweep, named by a hash of everything i
 stopped sweep goes on where it stopped, and another tau or seed costs only its own runs.
 """
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -132,7 +131,7 @@ Planned = tuple[str, float | None, int, Callable[[], Values]]
 def _planned(out: Path, params: SweepParams, jobs: int) -> list[Planned]:
     """Return method, tau, seed and a function for each run; all runs of a seed come together."""
     base = runs.read(PARAMS)
-    threads = max((os.cpu_count() or 1) // jobs, 1) if jobs > 1 else None
+    threads = runs.threads_of(jobs)
     planned: list[Planned] = []
     for seed in params.seeds:
         for tau in params.taus:

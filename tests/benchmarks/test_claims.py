@@ -112,7 +112,7 @@ def test_the_table_compares_the_best_student_with_each_loss_alone(trained: Path)
 
 
 def test_kept_cells_without_test_scores_still_have_a_table(tmp_path: Path) -> None:
-    work = cells.Cells(tmp_path, {}, jobs=1, threads=None, kept=True)
+    work = cells.Cells(tmp_path, {}, jobs=1, kept=True)
     values = {"evaluate": {"batch_size": 4}}
     for name in (
         "data/index.parquet", "data/images.parquet", "data/truth.parquet",
